@@ -1,0 +1,7 @@
+//! DICOM bytes and photographs → images; findings → DICOM objects.
+//!
+//! In reading order: [`read`] opens files and decodes frames, [`write`] makes structured reports,
+//! secondary captures and DX objects. No sockets, no databases, no models.
+
+pub mod read;
+pub mod write;

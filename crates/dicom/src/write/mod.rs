@@ -1,0 +1,1 @@
+//! Making DICOM objects: structured reports, secondary captures, wrapped photographs.

@@ -1,0 +1,19 @@
+//! The words of Overread as types, without IO, DICOM, HTTP or databases.
+//!
+//! In reading order: [`code`] and [`uid`] name things as the standards do, [`identity`] keeps a
+//! patient's identity from being printed, [`image`] is a picture with everything needed to show it,
+//! [`lut`] turns its stored values into modality and display values, [`finding`] is what a reader says of it.
+
+pub mod code;
+pub mod finding;
+pub mod identity;
+pub mod image;
+pub mod lut;
+pub mod uid;
+
+pub use code::CodedConcept;
+pub use finding::{Decision, EditionId, Explanation, Finding, NotAssessed, Probability};
+pub use identity::Identified;
+pub use image::{Channels, GridSize, ImageGrid, Photometric, PixelSpacing, PlaneGeometry, Samples};
+pub use lut::{LookupTable, ModalityTransform, VoiTransform, WindowFunction};
+pub use uid::Uid;
