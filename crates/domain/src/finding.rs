@@ -123,16 +123,19 @@ pub struct Finding {
     /// Where in the body, where the pack says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<CodedConcept>,
-    /// Calibrated probability at `prevalence`; none where the reading does not answer.
+    /// Calibrated probability at `prevalence`; none where the reading does not answer or is not calibrated.
     pub probability: Option<Probability>,
+    /// The raw output of a pack without calibration: it orders cases and is no probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
     /// What follows from it.
     pub decision: Decision,
     /// At or below this probability the decision is `absent`; none where too few positives allow no automatic `absent`.
     pub rule_out: Option<Probability>,
     /// At or above this probability the decision is `present`.
     pub rule_in: Option<Probability>,
-    /// The prevalence that probability and thresholds hold for.
-    pub prevalence: Probability,
+    /// The prevalence that probability and thresholds hold for; none without calibration.
+    pub prevalence: Option<Probability>,
     /// Fewer than 20 positive patients stand behind it.
     pub experimental: bool,
 }

@@ -1,0 +1,220 @@
+//! From picture to tensor, as the pack's manifest says: VOI, polarity, fit, resize, normalise.
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::F32;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use overread_domain::{Channels, ImageGrid, Photometric, Samples, VoiTransform, WindowFunction, for_samples};
+
+use crate::error::InferError;
+use crate::manifest::{Filter, Fit, Preprocessing, VoiRule};
+
+/// One picture as a graph takes it: `channels × height × width`, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// Normalised values.
+    pub values: Vec<f32>,
+}
+
+impl Preprocessing {
+    /// The tensor of a picture.
+    ///
+    /// # Errors
+    /// A picture that holds fewer samples than its size says.
+    pub fn tensor(&self, grid: &ImageGrid) -> Result<Tensor, InferError> {
+        let mut tensor = self.resized(grid)?;
+        let plane = self.width as usize * self.height as usize;
+        for (channel, values) in tensor.values.chunks_exact_mut(plane).enumerate() {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            values.iter_mut().for_each(|v| *v = (*v - mean) / std);
+        }
+        Ok(tensor)
+    }
+
+    /// The tensor before normalisation: values from 0 (black) to 1 (white), before overshoot of the filter.
+    ///
+    /// # Errors
+    /// See [`Preprocessing::tensor`].
+    pub fn resized(&self, grid: &ImageGrid) -> Result<Tensor, InferError> {
+        let expected = grid.size.pixels() as usize * grid.channels.count();
+        if grid.samples.len() != expected || expected == 0 {
+            return Err(InferError::Preprocess(format!(
+                "the picture has {} samples where its size asks for {expected}",
+                grid.samples.len()
+            )));
+        }
+        let planes = self.display_planes(grid);
+        let mut values = Vec::with_capacity(self.channels * self.width as usize * self.height as usize);
+        for plane in &planes {
+            values.extend(self.fitted(plane, grid)?.into_iter().map(|p| p.0));
+        }
+        // A grey picture for a colour graph: the same plane thrice.
+        let plane_len = values.len() / planes.len();
+        for _ in planes.len()..self.channels {
+            values.extend_from_within(..plane_len);
+        }
+        Ok(Tensor { shape: [self.channels, self.height as usize, self.width as usize], values })
+    }
+
+    fn display_planes(&self, grid: &ImageGrid) -> Vec<Vec<F32>> {
+        match (grid.channels, self.channels) {
+            (Channels::Rgb, 3) => (0..3).map(|c| colour_plane(grid, c)).collect(),
+            (Channels::Rgb, _) => vec![luma(grid)],
+            (Channels::Grey, _) => {
+                let lookups = match &self.voi {
+                    VoiRule::FirstWindowOrFullRange => vec![first_voi(grid)],
+                    VoiRule::Windows(windows) => windows
+                        .iter()
+                        .map(|w| VoiTransform::Window {
+                            center: w.center,
+                            width: w.width,
+                            function: WindowFunction::LinearExact,
+                        })
+                        .collect(),
+                };
+                let invert = self.invert_monochrome1 && grid.photometric == Photometric::Monochrome1;
+                lookups.iter().map(|voi| grey_plane(grid, voi, invert)).collect()
+            }
+        }
+    }
+
+    fn fitted(&self, plane: &[F32], grid: &ImageGrid) -> Result<Vec<F32>, InferError> {
+        let problem = |e: String| InferError::Preprocess(format!("resize failed: {e}"));
+        let (columns, rows) = (grid.size.columns, grid.size.rows);
+        let inner = self.inner_size(grid);
+        let source = TypedImageRef::new(columns, rows, plane).map_err(|e| problem(e.to_string()))?;
+        let mut target = TypedImage::<F32>::new(inner.0, inner.1);
+        let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.filter.into()));
+        if self.fit == Fit::CentreCrop {
+            options = options.fit_into_destination(None);
+        }
+        Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| problem(e.to_string()))?;
+        Ok(self.padded(target.pixels().to_vec(), inner))
+    }
+
+    /// The size that the picture itself takes inside the tensor.
+    fn inner_size(&self, grid: &ImageGrid) -> (u32, u32) {
+        if self.fit != Fit::Letterbox {
+            return (self.width, self.height);
+        }
+        let full = grid.full_size;
+        let scale = (f64::from(self.width) / f64::from(full.columns))
+            .min(f64::from(self.height) / f64::from(full.rows));
+        let side = |n: u32, most: u32| ((f64::from(n) * scale).round() as u32).clamp(1, most);
+        (side(full.columns, self.width), side(full.rows, self.height))
+    }
+
+    fn padded(&self, pixels: Vec<F32>, inner: (u32, u32)) -> Vec<F32> {
+        if inner == (self.width, self.height) {
+            return pixels;
+        }
+        let (width, inner_width) = (self.width as usize, inner.0 as usize);
+        let left = (width - inner_width) / 2;
+        let top = (self.height - inner.1) as usize / 2;
+        let mut out = vec![F32::new(0.0); width * self.height as usize];
+        for (row, line) in pixels.chunks_exact(inner_width).enumerate() {
+            let start = (top + row) * width + left;
+            out[start..start + inner_width].copy_from_slice(line);
+        }
+        out
+    }
+}
+
+impl From<Filter> for FilterType {
+    fn from(filter: Filter) -> Self {
+        match filter {
+            Filter::Bilinear => Self::Bilinear,
+            Filter::Bicubic => Self::CatmullRom,
+            Filter::Lanczos3 => Self::Lanczos3,
+        }
+    }
+}
+
+/// The file's first VOI, or a window over the whole range where it names none.
+fn first_voi(grid: &ImageGrid) -> VoiTransform {
+    if let Some(voi) = grid.voi.first() {
+        return voi.clone();
+    }
+    let (low, high) = value_range(grid);
+    VoiTransform::Window {
+        center: f64::midpoint(low, high),
+        width: (high - low).max(f64::MIN_POSITIVE),
+        function: WindowFunction::LinearExact,
+    }
+}
+
+/// Representable modality values up to 8 bits (a photograph's 0 is black); else those observed, padding left out.
+fn value_range(grid: &ImageGrid) -> (f64, f64) {
+    let ends = match &grid.samples {
+        Samples::U8(_) => Some((0.0, f64::from((1u32 << grid.bits_stored.min(8)) - 1))),
+        _ => None,
+    };
+    let (low, high) = ends.unwrap_or_else(|| observed_range(grid));
+    let (a, b) = (grid.modality.apply(low), grid.modality.apply(high));
+    (a.min(b), a.max(b))
+}
+
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one macro body serves all sample types")]
+fn observed_range(grid: &ImageGrid) -> (f64, f64) {
+    let range = for_samples!(&grid.samples, v => {
+        let values = v.iter().map(|s| *s as f64).filter(|s| s.is_finite() && !is_padding(grid, *s));
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), s| (low.min(s), high.max(s)))
+    });
+    if range.0 <= range.1 { range } else { (0.0, 1.0) }
+}
+
+fn is_padding(grid: &ImageGrid, stored: f64) -> bool {
+    grid.padding.is_some_and(|(a, b)| stored >= a.min(b) && stored <= a.max(b))
+}
+
+/// Display values 0..1 of a grey picture. Integers up to 16 bits go through a table: one entry a stored value.
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one macro body serves all sample types")]
+fn grey_plane(grid: &ImageGrid, voi: &VoiTransform, invert: bool) -> Vec<F32> {
+    let show = |stored: f64| {
+        if is_padding(grid, stored) {
+            return F32::new(0.0);
+        }
+        let value = voi.apply(grid.modality.apply(stored)) as f32;
+        F32::new(if invert { 1.0 - value } else { value })
+    };
+    match &grid.samples {
+        Samples::U8(v) => {
+            let table: Vec<F32> = (0..=u8::MAX).map(|s| show(s.into())).collect();
+            v.iter().map(|s| table[usize::from(*s)]).collect()
+        }
+        Samples::U16(v) => {
+            let most = v.iter().copied().max().unwrap_or(0);
+            let table: Vec<F32> = (0..=most).map(|s| show(s.into())).collect();
+            v.iter().map(|s| table[usize::from(*s)]).collect()
+        }
+        Samples::I16(v) => {
+            let table: Vec<F32> = (i16::MIN..=i16::MAX).map(|s| show(s.into())).collect();
+            v.iter().map(|s| table[(i32::from(*s) - i32::from(i16::MIN)) as usize]).collect()
+        }
+        other => for_samples!(other, v => v.iter().map(|s| show(*s as f64)).collect()),
+    }
+}
+
+fn full_scale(grid: &ImageGrid) -> f32 {
+    ((1u64 << grid.bits_stored.clamp(1, 32)) - 1) as f32
+}
+
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one macro body serves all sample types")]
+fn colour_plane(grid: &ImageGrid, channel: usize) -> Vec<F32> {
+    let scale = full_scale(grid);
+    for_samples!(&grid.samples, v => {
+        v.chunks_exact(3).map(|rgb| F32::new(rgb[channel] as f32 / scale)).collect()
+    })
+}
+
+/// ITU-R BT.601 luma, as the training code's grey conversion.
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one macro body serves all sample types")]
+fn luma(grid: &ImageGrid) -> Vec<F32> {
+    let scale = full_scale(grid);
+    for_samples!(&grid.samples, v => {
+        v.chunks_exact(3)
+            .map(|p| F32::new((0.299 * p[0] as f32 + 0.587 * p[1] as f32 + 0.114 * p[2] as f32) / scale))
+            .collect()
+    })
+}
