@@ -1,0 +1,177 @@
+//! What the command line takes, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use overread_domain::Probability;
+
+/// First argument of the child process that runs the C codecs.
+pub const CODEC_WORKER: &str = "codec-worker";
+
+/// A second reading of medical images: findings with calibrated probabilities, explanations and standard reports.
+/// Not for clinical use without local validation.
+#[derive(Parser)]
+#[command(name = "overread", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub shared: Shared,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands share.
+#[derive(Args)]
+pub struct Shared {
+    /// Folder with packs, one a subfolder. May be given several times.
+    /// Default: `packs` beside the binary, then the user's own (`~/.local/share/overread/packs`).
+    #[arg(long, global = true, env = "OVERREAD_PACKS", value_delimiter = ':', value_name = "DIR")]
+    pub packs: Vec<PathBuf>,
+    /// Trust list (TOML) with the public keys whose packs count, instead of the built-in one.
+    #[arg(long, global = true, env = "OVERREAD_TRUST", value_name = "FILE")]
+    pub trust: Option<PathBuf>,
+    /// The ONNX Runtime library. Default: beside the binary, then `../lib`.
+    #[arg(long, global = true, env = "OVERREAD_ONNXRUNTIME", value_name = "FILE")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Read studies: DICOM files, photographs, or folders of them.
+    Classify(ClassifyArgs),
+    /// List, look at, check, import and sign packs.
+    #[command(subcommand)]
+    Pack(PackCommand),
+    /// Wrap a grey picture (JPEG, PNG, TIFF, WebP) as a DICOM DX image.
+    Wrap(WrapArgs),
+    /// Print the JSON Schema of a result.
+    Schema,
+}
+
+/// Exit status: 0, every study was answered (`not-assessed` is an answer); 1, nothing could be done; 2, the command
+/// line is wrong; 3, some studies failed and the others were answered.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  overread classify chest.dcm
+  overread classify studies/ --program cxr-pneumonia --prevalence 0.1 --out results/
+  overread classify photos/*.jpeg --format jsonl > results.jsonl
+
+Exit status: 0 every study was answered (\"not assessed\" is an answer); 1 nothing could be done;
+2 the command line is wrong; 3 some studies failed, the others were answered.")]
+pub struct ClassifyArgs {
+    /// Files and folders. DICOM files are joined to studies by their Study Instance UID; each photograph is a study.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Read under this program only. Default: under each program whose intended use a study fits.
+    #[arg(long, value_name = "NAME")]
+    pub program: Vec<String>,
+    /// Read with the pack in this folder, whatever the pack folders hold.
+    #[arg(long, value_name = "DIR", conflicts_with = "program")]
+    pub pack: Vec<PathBuf>,
+    /// State probabilities at this prevalence of the finding, your own. Default: that of the pack's calibration.
+    #[arg(long, value_name = "P", value_parser = prevalence)]
+    pub prevalence: Option<Probability>,
+    /// Write overlays, secondary captures, structured reports, results.jsonl and a page to look at into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Leave explanations out.
+    #[arg(long)]
+    pub no_explain: bool,
+    /// Test each explanation (deletion curve against random and centre maps). Slow: some eighty passes a finding.
+    #[arg(long, conflicts_with = "no_explain")]
+    pub faithfulness: bool,
+    /// Decode every image in full, even where the pack needs less.
+    #[arg(long)]
+    pub full_decode: bool,
+    /// Add to each result where the time went.
+    #[arg(long)]
+    pub timings: bool,
+    /// Threads that read. Default: as many as there are cores.
+    #[arg(long, value_name = "N", env = "OVERREAD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Also use packs that are not signed by a key of the trust list.
+    #[arg(long)]
+    pub allow_untrusted: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    Text,
+    /// One JSON array.
+    Json,
+    /// One JSON object a line, in input order, as soon as each is ready.
+    Jsonl,
+}
+
+#[derive(Subcommand)]
+pub enum PackCommand {
+    /// List the packs that are found.
+    Ls {
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show what a pack says of itself, and its model card.
+    Show {
+        /// Name of the pack, or its folder.
+        pack: String,
+    },
+    /// Check a pack: files, hashes, signature, graphs, tensors; load it; repeat its golden results where it has them.
+    Verify {
+        /// Name of the pack, or its folder.
+        pack: String,
+    },
+    /// Check a pack and copy it into the user's pack folder.
+    Import {
+        /// The pack's folder.
+        folder: PathBuf,
+        /// Where to, instead of the user's own pack folder.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+        /// Also take packs that are not signed by a key of the trust list.
+        #[arg(long)]
+        allow_untrusted: bool,
+    },
+    /// Make a signing key: writes the private half to a file, prints the public half for trust lists.
+    Keygen {
+        /// File for the private half; must not exist.
+        file: PathBuf,
+    },
+    /// Sign a pack.
+    Sign {
+        /// The pack's folder.
+        folder: PathBuf,
+        /// File with the private half of the key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+/// Wrap a grey picture as a DICOM DX image (For Presentation), without any patient.
+#[derive(Args)]
+pub struct WrapArgs {
+    /// The picture.
+    pub picture: PathBuf,
+    /// The DICOM file to write.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Body Part Examined (0018,0015).
+    #[arg(long, default_value = "CHEST", value_name = "PART")]
+    pub body_part: String,
+    /// View Position (0018,5101).
+    #[arg(long, value_name = "VIEW")]
+    pub view: Option<String>,
+    /// Patient's Age in years (0010,1010).
+    #[arg(long, value_name = "YEARS", value_parser = clap::value_parser!(u16).range(0..=150))]
+    pub age: Option<u16>,
+}
+
+fn prevalence(text: &str) -> Result<Probability, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number <= 0.0 || number >= 1.0 {
+        return Err("a prevalence lies between 0 and 1, such as 0.1 for 10%".into());
+    }
+    Probability::new(number).map_err(|e| e.to_string())
+}

@@ -1,0 +1,118 @@
+//! What people read in the terminal. The one place that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line's output")]
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use anyhow::Result;
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use overread_domain::Decision;
+use overread_read::StudyResult;
+use overread_read::result::{FindingRecord, ProgramResult, Status};
+
+/// Prints a text and a line end.
+pub fn print(text: &str) -> Result<()> {
+    write_out(text.as_bytes())
+}
+
+/// Prints a JSON value over several lines.
+pub fn print_json(value: &serde_json::Value) -> Result<()> {
+    write_out(serde_json::to_string_pretty(value)?.as_bytes())
+}
+
+/// Prints a JSON value in one line.
+pub fn print_line(value: &serde_json::Value) -> Result<()> {
+    write_out(serde_json::to_string(value)?.as_bytes())
+}
+
+fn write_out(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.write_all(b"\n")) {
+        // `overread … | head` is no error.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+/// Tells what went wrong, on standard error.
+pub fn complain(error: &anyhow::Error) {
+    eprintln!("overread: {error:#}");
+}
+
+/// Tells something beside the results, on standard error.
+pub fn remark(text: &str) {
+    eprintln!("{text}");
+}
+
+/// The table of results.
+pub struct Results {
+    table: Table,
+    /// Reasons, in full, below the table.
+    notes: Vec<String>,
+    colour: bool,
+}
+
+impl Results {
+    /// An empty table.
+    pub fn new() -> Self {
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["study", "program", "finding", "probability", "decision"]);
+        Self { table, notes: vec![], colour: std::io::stdout().is_terminal() }
+    }
+
+    /// Adds a study's rows.
+    pub fn add(&mut self, result: &StudyResult) {
+        let source = result.source.display().to_string();
+        if let Some(reason) = &result.reason {
+            self.notes.push(format!("{source}: {}", reason.message));
+        }
+        for warning in &result.warnings {
+            self.notes.push(format!("{source}: {warning}"));
+        }
+        if result.results.is_empty() {
+            let word = if result.status == Status::Failed { "failed" } else { "not assessed" };
+            self.row(&source, "", "", "", word, Some(Color::Red));
+        }
+        for program in &result.results {
+            self.add_program(&source, program);
+        }
+    }
+
+    fn add_program(&mut self, source: &str, program: &ProgramResult) {
+        for f in &program.findings {
+            let colour = match f.decision {
+                Decision::Present => Some(Color::Red),
+                Decision::Absent => Some(Color::Green),
+                Decision::Indeterminate => Some(Color::Yellow),
+                Decision::NotAssessed => None,
+            };
+            self.row(source, &program.program, &f.label, &number(f), &f.decision.to_string(), colour);
+        }
+    }
+
+    fn row(&mut self, study: &str, program: &str, finding: &str, number: &str, decision: &str, colour: Option<Color>) {
+        let decision = match colour {
+            Some(colour) if self.colour => Cell::new(decision).fg(colour),
+            _ => Cell::new(decision),
+        };
+        let cells = [study, program, finding, number].map(Cell::new).into_iter().chain([decision]);
+        self.table.add_row(cells.collect::<Vec<_>>());
+    }
+
+    /// Prints the table and what there is to say to it.
+    pub fn print(&self) -> Result<()> {
+        print(&self.table.to_string())?;
+        self.notes.iter().try_for_each(|note| print(note))
+    }
+}
+
+fn number(f: &FindingRecord) -> String {
+    match (f.probability, f.score) {
+        (Some(p), _) => {
+            let at = f.prevalence.map_or(String::new(), |p| format!(" at prevalence {:.0}%", p * 100.0));
+            format!("{:.1}%{at}", p * 100.0)
+        }
+        (None, Some(score)) => format!("score {score:.2}"),
+        (None, None) => "–".into(),
+    }
+}

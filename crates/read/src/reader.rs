@@ -1,0 +1,388 @@
+//! Reading one study under one program: decode, preprocess, infer, abstain, aggregate, explain.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
+use overread_domain::{Explanation, Finding, GridSize, ImageGrid, NotAssessed};
+use overread_infer::engine::ImageOutput;
+use overread_infer::faithfulness::{self, Faithfulness};
+use overread_infer::manifest::{AggregationMethod, Fit, Model};
+use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
+
+use crate::intake::{ImageFile, Study, sentence};
+use crate::program::Program;
+
+/// Most frames of a study that one program reads; a cine or series is sampled evenly above it.
+const FRAMES: usize = 512;
+
+/// What a reading should hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Maps of what spoke for each finding.
+    pub explain: bool,
+    /// The deletion test of each map; costs some eighty passes a finding.
+    pub faithfulness: bool,
+    /// Decode in full even where the pack needs less.
+    pub full_decode: bool,
+}
+
+/// One frame of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FrameRef {
+    /// Index into the study's images.
+    pub image: usize,
+    /// Frame, from 0.
+    pub frame: u32,
+}
+
+/// What became of one frame.
+pub struct FrameOutcome {
+    /// Which.
+    pub frame: FrameRef,
+    /// How strange it looks; none if it was not run.
+    pub out_of_distribution: Option<f64>,
+    /// Logits by label; empty if it was not run.
+    pub logits: Vec<f64>,
+    /// Why it does not count; none if it does.
+    pub refused: Option<NotAssessed>,
+}
+
+/// A map, the frame it lies over, and its test.
+pub struct FrameExplanation {
+    /// The frame.
+    pub frame: FrameRef,
+    /// The map.
+    pub map: Explanation,
+    /// The deletion test, where it was asked for.
+    pub faithfulness: Option<Faithfulness>,
+}
+
+/// One program's reading of one study.
+pub struct Reading {
+    /// The program that read.
+    pub program: Program,
+    /// Why there is no answer; none if there is one.
+    pub not_assessed: Option<NotAssessed>,
+    /// One a label.
+    pub findings: Vec<Finding>,
+    /// One a label that has a map.
+    pub explanations: Vec<FrameExplanation>,
+    /// What was looked at.
+    pub frames: Vec<FrameOutcome>,
+    /// Files or frames that could not be read though others could.
+    pub warnings: Vec<String>,
+    /// Where the time went.
+    pub spent: Spent,
+}
+
+/// Where the time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// Opening files and decoding pixels.
+    pub decode: Duration,
+    /// From pixels to tensors.
+    pub preprocess: Duration,
+    /// The graph.
+    pub inference: Duration,
+    /// Explanations that need passes of their own, and their tests.
+    pub explain: Duration,
+}
+
+/// Why a study could not be read by a program at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadingError {
+    /// The pack or the runtime failed: nothing is wrong with the study.
+    #[error("the pack could not be run")]
+    Infer(#[from] InferError),
+    /// None of the study's images could be decoded.
+    #[error("{0}")]
+    Undecodable(String),
+}
+
+/// Reads studies, one at a time: one a thread. It keeps a session for each pack it has met.
+pub struct Reader {
+    runtime: Runtime,
+    codec: CodecHost,
+    limits: Limits,
+    threads: usize,
+    engines: HashMap<String, Engine>,
+}
+
+impl Reader {
+    /// A reader whose sessions compute on so many threads.
+    pub fn new(runtime: Runtime, codec: CodecHost, limits: Limits, threads: usize) -> Self {
+        Self { runtime, codec, limits, threads, engines: HashMap::new() }
+    }
+
+    /// Reads a study under a program.
+    ///
+    /// # Errors
+    /// The pack cannot be run, or no image of the study can be decoded.
+    pub fn read(&mut self, study: &Study, program: &Program, options: Options) -> Result<Reading, ReadingError> {
+        let pack = Arc::clone(&program.pack);
+        let mut reading = Reading {
+            program: program.clone(),
+            not_assessed: None,
+            findings: pack.manifest.findings.iter().map(|f| f.unanswered()).collect(),
+            explanations: vec![],
+            frames: vec![],
+            warnings: vec![],
+            spent: Spent::default(),
+        };
+        let frames = accepted_frames(study, program, &mut reading.frames);
+        let mut best = Best::new(pack.manifest.findings.len());
+        for batch in frames.chunks(Engine::BATCH) {
+            self.read_batch(study, batch, options, &mut reading, &mut best)?;
+        }
+        let decoded = reading.frames.iter().any(|f| !f.logits.is_empty() || f.refused.is_some());
+        if !decoded {
+            return Err(ReadingError::Undecodable(reading.warnings.join("; ")));
+        }
+        conclude(&mut reading);
+        if reading.not_assessed.is_none() && options.explain {
+            self.explain(&pack, best, options, &mut reading)?;
+        }
+        Ok(reading)
+    }
+
+    /// Decodes a frame for showing: the smallest resolution that is at least so large.
+    ///
+    /// # Errors
+    /// The file cannot be opened or decoded any more.
+    pub fn picture(&mut self, file: &ImageFile, frame: u32, at_least: GridSize) -> Result<ImageGrid, read::ReadError> {
+        let mut opened = read::open(&file.path, &self.limits)?;
+        opened.decode(frame, Resolution::AtLeast(at_least), &mut self.codec)
+    }
+
+    /// Opens a file again, for its header.
+    ///
+    /// # Errors
+    /// The file cannot be opened any more.
+    pub fn reopen(&self, file: &ImageFile) -> Result<Opened, read::ReadError> {
+        read::open(&file.path, &self.limits)
+    }
+
+    fn read_batch(
+        &mut self,
+        study: &Study,
+        frames: &[FrameRef],
+        options: Options,
+        reading: &mut Reading,
+        best: &mut Best,
+    ) -> Result<(), ReadingError> {
+        let pack = Arc::clone(&reading.program.pack);
+        let mut tensors = Vec::with_capacity(frames.len());
+        let mut kept = Vec::with_capacity(frames.len());
+        for frame in frames {
+            match self.tensor(study, frame, &pack, options, &mut reading.spent) {
+                Ok(Ok(tensor)) => {
+                    tensors.push(tensor);
+                    kept.push(frame.clone());
+                }
+                Ok(Err(refused)) => reading.frames.push(FrameOutcome {
+                    frame: frame.clone(),
+                    out_of_distribution: None,
+                    logits: vec![],
+                    refused: Some(refused),
+                }),
+                Err(why) => reading.warnings.push(why),
+            }
+        }
+        let started = Instant::now();
+        let engine = self.engine(&pack)?;
+        let outputs = engine.run(&tensors, options.explain)?;
+        reading.spent.inference += started.elapsed();
+        for ((frame, tensor), output) in kept.into_iter().zip(tensors).zip(outputs) {
+            let refused = stranger(&pack, &output);
+            if refused.is_none() {
+                best.consider(&frame, &tensor, &output);
+            }
+            reading.frames.push(FrameOutcome {
+                frame,
+                out_of_distribution: output.out_of_distribution,
+                logits: output.logits,
+                refused,
+            });
+        }
+        Ok(())
+    }
+
+    /// The tensor of a frame, or why the picture is no picture to read, or why it cannot be decoded.
+    fn tensor(
+        &mut self,
+        study: &Study,
+        frame: &FrameRef,
+        pack: &Pack,
+        options: Options,
+        spent: &mut Spent,
+    ) -> Result<Result<Tensor, NotAssessed>, String> {
+        let file = &study.images[frame.image];
+        let place = || format!("{}, frame {}", file.path.display(), frame.frame + 1);
+        let started = Instant::now();
+        let wanted = if options.full_decode { Resolution::Full } else { needed(pack, file) };
+        let grid = read::open(&file.path, &self.limits)
+            .and_then(|mut opened| opened.decode(frame.frame, wanted, &mut self.codec))
+            .map_err(|e| format!("{}: {}", place(), sentence(&e)))?;
+        let decoded = Instant::now();
+        spent.decode += decoded - started;
+        if let Some(objection) = quality::objection(&grid) {
+            return Ok(Err(objection));
+        }
+        let tensor = pack.manifest.preprocessing.tensor(&grid).map_err(|e| format!("{}: {e}", place()))?;
+        spent.preprocess += decoded.elapsed();
+        Ok(Ok(tensor))
+    }
+
+    fn engine(&mut self, pack: &Arc<Pack>) -> Result<&mut Engine, InferError> {
+        // Keyed by edition: two editions of one lineage may be compared in one run.
+        let key = pack.edition.to_string();
+        if !self.engines.contains_key(&key) {
+            let engine = Engine::new(&self.runtime, Arc::clone(pack), self.threads)?;
+            self.engines.insert(key.clone(), engine);
+        }
+        self.engines
+            .get_mut(&key)
+            .ok_or_else(|| InferError::Preprocess("the session was lost".into()))
+    }
+
+    fn explain(
+        &mut self,
+        pack: &Arc<Pack>,
+        best: Best,
+        options: Options,
+        reading: &mut Reading,
+    ) -> Result<(), ReadingError> {
+        let started = Instant::now();
+        let opaque = matches!(pack.manifest.model, Model::Opaque { .. });
+        let engine = self.engine(pack)?;
+        for (label, top) in best.of_label.into_iter().enumerate() {
+            let Some(top) = top else { continue };
+            let map = if opaque {
+                explain::occlusion(engine, &top.tensor)?.into_iter().nth(label)
+            } else {
+                top.map
+            };
+            let Some(map) = map else { continue };
+            let faithfulness = if options.faithfulness {
+                Some(faithfulness::deletion(engine, &top.tensor, &map, label)?)
+            } else {
+                None
+            };
+            reading.explanations.push(FrameExplanation { frame: top.frame, map, faithfulness });
+        }
+        reading.spent.explain += started.elapsed();
+        Ok(())
+    }
+}
+
+/// The frame with the highest logit of each label: the one an explanation is about.
+struct Best {
+    of_label: Vec<Option<Top>>,
+}
+
+struct Top {
+    logit: f64,
+    frame: FrameRef,
+    tensor: Tensor,
+    map: Option<Explanation>,
+}
+
+impl Best {
+    fn new(labels: usize) -> Self {
+        Self { of_label: (0..labels).map(|_| None).collect() }
+    }
+
+    fn consider(&mut self, frame: &FrameRef, tensor: &Tensor, output: &ImageOutput) {
+        for (label, slot) in self.of_label.iter_mut().enumerate() {
+            let logit = output.logits[label];
+            if slot.as_ref().is_none_or(|top| logit > top.logit) {
+                *slot = Some(Top {
+                    logit,
+                    frame: frame.clone(),
+                    tensor: tensor.clone(),
+                    map: output.explanations.get(label).cloned(),
+                });
+            }
+        }
+    }
+}
+
+/// The frames that the program was made for; those of other images are put down as refused.
+fn accepted_frames(study: &Study, program: &Program, outcomes: &mut Vec<FrameOutcome>) -> Vec<FrameRef> {
+    let mut frames = Vec::new();
+    for (image, file) in study.images.iter().enumerate() {
+        match program.accepts(file) {
+            Ok(()) => {
+                frames.extend((0..file.header.frames.max(1)).map(|frame| FrameRef { image, frame }));
+            }
+            Err(refused) => outcomes.push(FrameOutcome {
+                frame: FrameRef { image, frame: 0 },
+                out_of_distribution: None,
+                logits: vec![],
+                refused: Some(refused),
+            }),
+        }
+    }
+    if frames.len() > FRAMES {
+        let all = frames.len();
+        frames = (0..FRAMES).map(|i| frames[i * all / FRAMES].clone()).collect();
+    }
+    frames
+}
+
+/// The resolution that the pack needs of a file.
+fn needed(pack: &Pack, file: &ImageFile) -> Resolution {
+    let (width, height) = (pack.manifest.preprocessing.width, pack.manifest.preprocessing.height);
+    match pack.manifest.preprocessing.fit {
+        Fit::Stretch | Fit::CentreCrop => Resolution::AtLeast(GridSize::new(width, height)),
+        Fit::Letterbox => {
+            // The longer side fills the tensor; the shorter one follows.
+            let (columns, rows) = (f64::from(file.header.columns.max(1)), f64::from(file.header.rows.max(1)));
+            let scale = (f64::from(width) / columns).min(f64::from(height) / rows);
+            let side = |n: f64| (n * scale).ceil().max(1.0) as u32;
+            Resolution::AtLeast(GridSize::new(side(columns), side(rows)))
+        }
+    }
+}
+
+/// Why the pack should not answer for this picture; none if it should.
+fn stranger(pack: &Pack, output: &ImageOutput) -> Option<NotAssessed> {
+    let threshold = pack.manifest.out_of_distribution?.threshold;
+    let score = output.out_of_distribution?;
+    (score > threshold).then(|| NotAssessed {
+        code: "out-of-distribution".into(),
+        message: format!(
+            "the image does not look like those that {} was trained on (score {score:.2}, at most {threshold:.2} is accepted)",
+            pack.manifest.id
+        ),
+    })
+}
+
+/// From frames to one answer.
+fn conclude(reading: &mut Reading) {
+    let pack = Arc::clone(&reading.program.pack);
+    let counted: Vec<&FrameOutcome> = reading.frames.iter().filter(|f| f.refused.is_none()).collect();
+    if counted.is_empty() {
+        // The refusals of frames that were run weigh more than those by header.
+        let of_run = reading.frames.iter().find(|f| !f.logits.is_empty());
+        let any = of_run.or(reading.frames.first());
+        reading.not_assessed = any.and_then(|f| f.refused.clone());
+        return;
+    }
+    for (label, spec) in pack.manifest.findings.iter().enumerate() {
+        let logits = counted.iter().map(|f| f.logits[label]);
+        let logit = match pack.manifest.aggregation.method {
+            AggregationMethod::MaxProbability => logits.fold(f64::NEG_INFINITY, f64::max),
+            AggregationMethod::MeanLogit => logits.sum::<f64>() / counted.len() as f64,
+        };
+        reading.findings[label] = spec.finding(logit, reading.program.prevalence);
+    }
+}
+
+/// The path of a frame's file.
+pub fn path_of(study: &Study, frame: &FrameRef) -> PathBuf {
+    study.images[frame.image].path.clone()
+}

@@ -1,0 +1,373 @@
+//! The answer for one study as JSON: schema `overread.result/1`.
+//!
+//! Within version 1 fields are added, never renamed or removed. `docs/schema/overread.result-1.json` is generated from
+//! these types.
+
+use std::path::PathBuf;
+
+use overread_domain::{CodedConcept, Decision, Finding, Uid};
+use overread_infer::faithfulness::Faithfulness;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::intake::{Study, sentence};
+use crate::program::Program;
+use crate::reader::{
+    FrameExplanation, FrameOutcome, Options, Reader, Reading, ReadingError, Spent, path_of,
+};
+
+/// The name of the schema, the first field of every result.
+pub const SCHEMA: &str = "overread.result/1";
+
+/// What became of a study.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// At least one program answers.
+    Classified,
+    /// No program answers, for the reason given.
+    NotAssessed,
+    /// The study could not be read.
+    Failed,
+}
+
+/// The answer for one study.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StudyResult {
+    /// `overread.result/1`.
+    pub schema: &'static str,
+    /// Path of the study's first file.
+    pub source: PathBuf,
+    /// The study.
+    pub study: StudyReference,
+    /// What became of it.
+    pub status: Status,
+    /// Why it was not assessed or failed; null otherwise.
+    pub reason: Option<Reason>,
+    /// One entry a program that took the study.
+    pub results: Vec<ProgramResult>,
+    /// Files that were written for it.
+    pub artifacts: Vec<Artifact>,
+    /// Images that could not be read though others of the study could.
+    pub warnings: Vec<String>,
+    /// Where the time went, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+}
+
+/// Which study.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StudyReference {
+    /// Study Instance UID (0020,000D); of a photograph, a function of its content and path.
+    #[schemars(with = "Option<String>")]
+    pub study_instance_uid: Option<Uid>,
+    /// Its image files.
+    pub images: Vec<PathBuf>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Reason {
+    /// A stable word, such as `out-of-distribution`.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What one program says.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ProgramResult {
+    /// The program's name.
+    pub program: String,
+    /// The pack that read, as its makers name and count it.
+    pub pack: PackReference,
+    /// SHA-256 that names the edition.
+    pub edition: String,
+    /// `classified` or `not-assessed`.
+    pub status: Status,
+    /// Why it was not assessed; null otherwise.
+    pub reason: Option<Reason>,
+    /// One entry a label.
+    pub findings: Vec<FindingRecord>,
+    /// One map a label that has one.
+    pub explanations: Vec<ExplanationRecord>,
+    /// What was read and what was refused.
+    pub images: Vec<ImageRecord>,
+}
+
+/// A pack by name and version.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PackReference {
+    /// Its lineage.
+    pub id: String,
+    /// Its makers' version.
+    pub version: String,
+    /// Whether it may only be used for research.
+    pub research_only: bool,
+}
+
+/// A coded concept.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Code {
+    /// Coding scheme designator.
+    pub scheme: String,
+    /// Code value.
+    pub value: String,
+    /// Code meaning.
+    pub meaning: String,
+}
+
+/// One label's answer.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FindingRecord {
+    /// The pack's word.
+    pub label: String,
+    /// The coded concept.
+    pub code: Code,
+    /// Where in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<Code>,
+    /// Calibrated probability at `prevalence`; null where there is no answer or no calibration.
+    pub probability: Option<f64>,
+    /// Uncalibrated output of a pack without calibration; not a probability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// `present`, `absent`, `indeterminate` or `not-assessed`.
+    #[schemars(with = "String")]
+    pub decision: Decision,
+    /// At or below this probability: `absent`; null where there is no automatic `absent`.
+    pub rule_out: Option<f64>,
+    /// At or above this probability: `present`.
+    pub rule_in: Option<f64>,
+    /// The prevalence that the three numbers above hold for.
+    pub prevalence: Option<f64>,
+    /// Fewer than 20 positive patients stand behind it.
+    pub experimental: bool,
+}
+
+/// One map.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ExplanationRecord {
+    /// The finding it belongs to.
+    pub label: String,
+    /// `class-activation-map` or `occlusion`.
+    pub method: String,
+    /// The image it lies over.
+    pub image: PathBuf,
+    /// Its frame, from 1.
+    pub frame: u32,
+    /// Cells across and down.
+    pub grid: [usize; 2],
+    /// What each cell adds to the logit, row by row from the top left.
+    pub values: Vec<f32>,
+    /// The deletion test, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub faithfulness: Option<Faithfulness>,
+}
+
+/// One frame that was looked at.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ImageRecord {
+    /// The file.
+    pub path: PathBuf,
+    /// Its frame, from 1.
+    pub frame: u32,
+    /// `classified` or `not-assessed`.
+    pub status: Status,
+    /// Why it was not assessed; null otherwise.
+    pub reason: Option<Reason>,
+    /// How strange it looks to the pack; about 1 for pictures like its own.
+    pub out_of_distribution: Option<f64>,
+    /// Logits by label, before calibration, as the evaluation wants them.
+    pub logits: Vec<f64>,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Artifact {
+    /// `overlay-png`, `secondary-capture`, `structured-report`.
+    pub kind: String,
+    /// Where.
+    pub path: PathBuf,
+}
+
+/// Milliseconds spent on a study.
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+pub struct Timings {
+    /// Opening files and decoding pixels.
+    pub decode_ms: f64,
+    /// From pixels to tensors.
+    pub preprocess_ms: f64,
+    /// The graph and, for class-activation maps, the explanation.
+    pub inference_ms: f64,
+    /// Explanations that need passes of their own, and their tests.
+    pub explain_ms: f64,
+}
+
+impl From<&CodedConcept> for Code {
+    fn from(c: &CodedConcept) -> Self {
+        Self { scheme: c.scheme.clone(), value: c.value.clone(), meaning: c.meaning.clone() }
+    }
+}
+
+impl From<&overread_domain::NotAssessed> for Reason {
+    fn from(n: &overread_domain::NotAssessed) -> Self {
+        Self { code: n.code.clone(), message: n.message.clone() }
+    }
+}
+
+impl From<&Finding> for FindingRecord {
+    fn from(f: &Finding) -> Self {
+        Self {
+            label: f.label.clone(),
+            code: (&f.code).into(),
+            site: f.site.as_ref().map(Code::from),
+            probability: f.probability.map(f64::from),
+            score: f.score,
+            decision: f.decision,
+            rule_out: f.rule_out.map(f64::from),
+            rule_in: f.rule_in.map(f64::from),
+            prevalence: f.prevalence.map(f64::from),
+            experimental: f.experimental,
+        }
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of [`StudyResult`].
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::generate::SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<StudyResult>()
+        .to_value();
+    schema["title"] = SCHEMA.into();
+    schema
+}
+
+/// Reads a study under each program that takes it; under all of them if they were `named`, so that each says why not.
+pub fn read_study(
+    reader: &mut Reader,
+    study: &Study,
+    programs: &[Program],
+    named: bool,
+    options: Options,
+) -> Vec<Result<Reading, ReadingError>> {
+    if study.unreadable.is_some() {
+        return vec![];
+    }
+    let takes = |p: &&Program| named || study.images.iter().any(|image| p.accepts(image).is_ok());
+    programs.iter().filter(takes).map(|p| reader.read(study, p, options)).collect()
+}
+
+impl StudyResult {
+    /// The answer for a study from its readings.
+    pub fn new(study: &Study, readings: &[Result<Reading, ReadingError>], timings: bool) -> Self {
+        let mut result = Self {
+            schema: SCHEMA,
+            source: study.source().to_owned(),
+            study: StudyReference {
+                study_instance_uid: study.uid.clone(),
+                images: study.images.iter().map(|i| i.path.clone()).collect(),
+            },
+            status: Status::NotAssessed,
+            reason: None,
+            results: vec![],
+            artifacts: vec![],
+            warnings: vec![],
+            timings: None,
+        };
+        let mut spent = Timings::default();
+        for reading in readings {
+            match reading {
+                Ok(reading) => {
+                    spent.add(&reading.spent);
+                    result.warnings.extend(reading.warnings.iter().cloned());
+                    result.results.push(ProgramResult::new(study, reading));
+                }
+                Err(error) => result.reason = Some(Reason { code: "failed".into(), message: sentence(error) }),
+            }
+        }
+        result.timings = timings.then_some(spent);
+        result.settle(study);
+        result
+    }
+
+    fn settle(&mut self, study: &Study) {
+        if let Some((_, why)) = &study.unreadable {
+            self.status = Status::Failed;
+            self.reason = Some(Reason { code: "unreadable".into(), message: why.clone() });
+        } else if self.results.iter().any(|r| r.status == Status::Classified) {
+            self.status = Status::Classified;
+            self.reason = None;
+        } else if self.reason.is_some() {
+            self.status = Status::Failed;
+        } else if let Some(first) = self.results.first() {
+            self.reason.clone_from(&first.reason);
+        } else {
+            self.reason = Some(Reason {
+                code: "no-program".into(),
+                message: "no program reads studies of this kind; overread pack ls shows what there is".into(),
+            });
+        }
+    }
+}
+
+impl ProgramResult {
+    fn new(study: &Study, reading: &Reading) -> Self {
+        let pack = &reading.program.pack;
+        let status =
+            if reading.not_assessed.is_some() { Status::NotAssessed } else { Status::Classified };
+        Self {
+            program: reading.program.name.clone(),
+            pack: PackReference {
+                id: pack.manifest.id.clone(),
+                version: pack.version.clone(),
+                research_only: pack.manifest.terms.research_only,
+            },
+            edition: pack.edition.to_string(),
+            status,
+            reason: reading.not_assessed.as_ref().map(Reason::from),
+            findings: reading.findings.iter().map(FindingRecord::from).collect(),
+            explanations: reading.explanations.iter().map(|e| ExplanationRecord::new(study, e)).collect(),
+            images: reading.frames.iter().map(|f| ImageRecord::new(study, f)).collect(),
+        }
+    }
+}
+
+impl ExplanationRecord {
+    fn new(study: &Study, e: &FrameExplanation) -> Self {
+        Self {
+            label: e.map.label.clone(),
+            method: e.map.method.clone(),
+            image: path_of(study, &e.frame),
+            frame: e.frame.frame + 1,
+            grid: [e.map.grid.0, e.map.grid.1],
+            values: e.map.values.clone(),
+            faithfulness: e.faithfulness.clone(),
+        }
+    }
+}
+
+impl ImageRecord {
+    fn new(study: &Study, f: &FrameOutcome) -> Self {
+        Self {
+            path: path_of(study, &f.frame),
+            frame: f.frame.frame + 1,
+            status: if f.refused.is_some() { Status::NotAssessed } else { Status::Classified },
+            reason: f.refused.as_ref().map(Reason::from),
+            out_of_distribution: f.out_of_distribution,
+            logits: f.logits.clone(),
+        }
+    }
+}
+
+impl Timings {
+    fn add(&mut self, spent: &Spent) {
+        let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
+        self.decode_ms += ms(spent.decode);
+        self.preprocess_ms += ms(spent.preprocess);
+        self.inference_ms += ms(spent.inference);
+        self.explain_ms += ms(spent.explain);
+    }
+}
