@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use overread_dicom::read::{CodecHost, CodecLimits, Limits};
-use overread_read::artifacts::{ArtifactFolder, Clock};
+use overread_dicom::write::Stamp;
+use overread_read::artifacts::ArtifactFolder;
 use overread_read::reader::{Options, Reader};
 use overread_read::{Program, Status, Study, StudyResult, Workers, batch, find_studies};
 
@@ -96,7 +97,7 @@ fn answer(
     let mut result = StudyResult::new(study, &readings, args.timings);
     if let Some(out) = &args.out {
         // Numbered: a folder's name tells nothing of the patient.
-        let folder = ArtifactFolder::new(out.join(format!("{:05}", index + 1)), Clock::Now);
+        let folder = ArtifactFolder::new(out.join(format!("{:05}", index + 1)), now());
         for reading in readings.iter().flat_map(|r| r.as_ref().ok()) {
             match folder.write(reader, study, reading) {
                 Ok(artifacts) => result.artifacts.extend(artifacts),
@@ -105,6 +106,13 @@ fn answer(
         }
     }
     result
+}
+
+/// The time that result objects state, by this machine's clock and zone.
+pub fn now() -> Stamp {
+    let now = chrono::Local::now();
+    let offset = now.offset().local_minus_utc() / 60;
+    Stamp::new(now.timestamp(), i16::try_from(offset).unwrap_or(0))
 }
 
 /// Where results go: printed as they come, or kept for a table, and into the folder.

@@ -149,10 +149,11 @@ pub enum PackCommand {
     },
 }
 
-/// Wrap a grey picture as a DICOM DX image (For Presentation), without any patient.
+/// Wrap a grey picture as a DICOM radiograph without any patient: a DX image where the spacing at the detector is
+/// known, else a CR image, which asks for none.
 #[derive(Args)]
 pub struct WrapArgs {
-    /// The picture.
+    /// The picture (JPEG, PNG, TIFF, WebP); colour is turned to grey.
     pub picture: PathBuf,
     /// The DICOM file to write.
     #[arg(long, value_name = "FILE")]
@@ -160,12 +161,17 @@ pub struct WrapArgs {
     /// Body Part Examined (0018,0015).
     #[arg(long, default_value = "CHEST", value_name = "PART")]
     pub body_part: String,
-    /// View Position (0018,5101).
+    /// View Position (0018,5101), such as PA.
     #[arg(long, value_name = "VIEW")]
     pub view: Option<String>,
-    /// Patient's Age in years (0010,1010).
-    #[arg(long, value_name = "YEARS", value_parser = clap::value_parser!(u16).range(0..=150))]
-    pub age: Option<u16>,
+    /// Imager Pixel Spacing (0018,1164): millimetres between pixels at the detector. Makes it a DX image.
+    #[arg(long, value_name = "MM", value_parser = millimetres)]
+    pub imager_pixel_spacing: Option<f64>,
+}
+
+fn millimetres(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number > 0.0 && number < 100.0 { Ok(number) } else { Err("a spacing lies above 0 and below 100 mm".into()) }
 }
 
 fn prevalence(text: &str) -> Result<Probability, String> {

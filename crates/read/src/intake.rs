@@ -86,10 +86,19 @@ fn photograph_uid(path: &Path) -> Result<Uid, String> {
     let mut hash = Sha256::new();
     hash.update(std::fs::read(path).map_err(|e| e.to_string())?);
     hash.update(path.as_os_str().as_encoded_bytes());
+    Ok(uid_of(hash))
+}
+
+/// The UID of a study whose file has none that is valid.
+pub(crate) fn uid_of_path(path: &Path) -> Uid {
+    uid_of(Sha256::new_with_prefix(path.as_os_str().as_encoded_bytes()))
+}
+
+fn uid_of(hash: Sha256) -> Uid {
     let digest = hash.finalize();
     let mut bits = [0; 16];
     bits.copy_from_slice(&digest[..16]);
-    Ok(Uid::from_hash(bits))
+    Uid::from_hash(bits)
 }
 
 /// An error with its causes, as one sentence.
