@@ -1,1 +1,112 @@
 //! Making DICOM objects: structured reports, secondary captures, wrapped photographs.
+//!
+//! In reading order: [`source`] is the study a result belongs to, [`identity`] names the result and
+//! the algorithm, [`stamp`] is its time; [`report`] makes the Comprehensive 3D SR, [`capture`] the
+//! secondary capture beside it, [`wrap`] turns a plain picture into a DICOM image. Below them:
+//! [`codes`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
+//!
+//! Writers are strict: what cannot be said validly is an error, or is left out where the standard
+//! allows that. Everything is written as explicit VR little endian, text as UTF-8 (`ISO_IR 192`).
+
+pub mod capture;
+mod charset;
+pub mod codes;
+mod content;
+mod elements;
+pub mod identity;
+mod modules;
+pub mod report;
+pub mod source;
+pub mod stamp;
+mod templates;
+mod text;
+pub mod wrap;
+
+use dicom_core::Tag;
+use overread_domain::Uid;
+
+pub use capture::Capture;
+pub use elements::{DicomFile, to_part10};
+pub use identity::{Algorithm, ResultIdentity};
+pub use report::{Release, Report, VisualExplanation};
+pub use source::{InstanceReference, SourceContext, SourceImage};
+pub use stamp::Stamp;
+pub use wrap::{ContentUids, GreyPixels, RgbPixels, WrapHeader};
+
+/// Why an object was not written. No message holds a value from a patient's header.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The source lacks an attribute that the result cannot go without.
+    #[error("the source has no {name} {tag}")]
+    Missing {
+        /// The attribute's name.
+        name: &'static str,
+        /// Its tag.
+        tag: Tag,
+    },
+    /// A UID of the source is not a UID.
+    #[error("the source's {name} {tag} is not a UID")]
+    NotAUid {
+        /// The attribute's name.
+        name: &'static str,
+        /// Its tag.
+        tag: Tag,
+        /// What is wrong with it.
+        source: overread_domain::uid::UidError,
+    },
+    /// An image of another study was added to a source.
+    #[error("image {instance} belongs to another study than the source's first image")]
+    OtherStudy {
+        /// SOP Instance UID of the image.
+        instance: Uid,
+    },
+    /// The pixel buffer does not fit the size that was given for it.
+    #[error("{columns}x{rows} pixels need {expected} samples, the buffer has {found}")]
+    PixelCount {
+        /// Columns.
+        columns: u32,
+        /// Rows.
+        rows: u32,
+        /// Samples that would fit.
+        expected: u64,
+        /// Samples that were given.
+        found: u64,
+    },
+    /// Rows (0028,0010) and Columns (0028,0011) are 1 to 65535.
+    #[error("a DICOM image has 1 to 65535 rows and columns, not {columns}x{rows}")]
+    ImageSize {
+        /// Columns.
+        columns: u32,
+        /// Rows.
+        rows: u32,
+    },
+    /// A value that DICOM has no place for.
+    #[error("{name} {tag}: {problem}")]
+    Value {
+        /// The attribute's name.
+        name: &'static str,
+        /// Its tag.
+        tag: Tag,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A report that says nothing: no finding, and no reason why nothing was assessed.
+    #[error("a report needs a finding, or the reason why the study was not assessed")]
+    EmptyReport,
+    /// The file meta group could not be made.
+    #[error("making the file meta group of {instance}")]
+    Meta {
+        /// SOP Instance UID of the object.
+        instance: String,
+        /// The library's reason.
+        source: Box<dicom_object::WithMetaError>,
+    },
+    /// The object could not be encoded.
+    #[error("encoding {instance}")]
+    Encode {
+        /// SOP Instance UID of the object.
+        instance: String,
+        /// The library's reason.
+        source: Box<dicom_object::WriteError>,
+    },
+}

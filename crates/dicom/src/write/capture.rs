@@ -1,0 +1,112 @@
+//! The picture of why, as a secondary capture: many viewers show no SR, every one shows this.
+
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+use overread_domain::GridSize;
+
+use super::WriteError;
+use super::codes::{self, code_item};
+use super::content::sop_item;
+use super::elements::{DicomFile, put, put_items, put_many, put_pixels_u8};
+use super::identity::{Algorithm, Kind, ResultIdentity};
+use super::modules::{self, PixelModule, Series};
+use super::report::constant_uid;
+use super::source::{InstanceReference, SourceContext, SourceImage};
+use super::stamp::Stamp;
+use super::text::sanitised;
+
+/// A rendered picture. It must not show who the patient is: nothing here is cleaned.
+#[derive(Clone, Copy, Debug)]
+pub struct Capture<'a> {
+    /// Label of the finding it explains, or another word that tells it from the result's other captures.
+    pub label: &'a str,
+    /// Position among the result's captures, from 1.
+    pub number: u32,
+    /// How it was made, such as `Class-activation map of pneumonia over the image; probability 0.93`.
+    pub description: &'a str,
+    /// Columns and rows.
+    pub size: GridSize,
+    /// Red, green, blue, one byte each, row by row from the top left (`y, x, c`).
+    pub rgb: &'a [u8],
+}
+
+/// Where a capture is or will be: its UIDs are known before it is written.
+pub fn capture_reference(
+    source: &SourceContext,
+    algorithm: &Algorithm,
+    identity: &ResultIdentity,
+    label: &str,
+) -> InstanceReference {
+    let uid = |kind| identity.uid(source.study(), &algorithm.edition, kind);
+    InstanceReference {
+        series: uid(Kind::CaptureSeries),
+        class: constant_uid(uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
+        instance: uid(Kind::Capture(label)),
+    }
+}
+
+/// Makes a Secondary Capture Image (PS3.3 §A.8.1), in the study of the source and a series of its own.
+///
+/// It has no pixel spacing: not for measurement.
+///
+/// # Errors
+/// The buffer does not fit the size, or the size is none that DICOM holds.
+pub fn secondary_capture(
+    source: &SourceContext,
+    algorithm: &Algorithm,
+    identity: &ResultIdentity,
+    stamp: Stamp,
+    capture: &Capture<'_>,
+) -> Result<DicomFile, WriteError> {
+    let GridSize { columns, rows } = capture.size;
+    let pixels = PixelModule { columns, rows, rgb: true, bits_allocated: 8, bits_stored: 8 };
+    pixels.check(capture.rgb.len())?;
+    let reference = capture_reference(source, algorithm, identity, capture.label);
+    let mut object = InMemDicomObject::new_empty();
+    modules::sop_common(&mut object, reference.class.as_str(), &reference.instance);
+    let stamp = modules::patient_and_study(&mut object, source, stamp);
+    let series = Series {
+        uid: reference.series,
+        modality: "OT",
+        number: 9500 + identity.case_version % 500,
+        description: format!("Overread {} explanation", identity.program),
+    };
+    modules::series_and_instance(&mut object, &series, capture.number, stamp);
+    modules::equipment(&mut object, algorithm);
+    modules::contributing_equipment(&mut object, algorithm, stamp);
+    put(&mut object, tags::CONVERSION_TYPE, VR::CS, "WSD");
+    derivation(&mut object, source, capture);
+    pixels.put(&mut object);
+    put_pixels_u8(&mut object, capture.rgb);
+    modules::finish(object)
+}
+
+/// General Image (§C.7.6.1): derived from what, and how.
+fn derivation(object: &mut InMemDicomObject, source: &SourceContext, capture: &Capture<'_>) {
+    put_many(object, tags::IMAGE_TYPE, VR::CS, &["DERIVED", "SECONDARY"]);
+    let description = sanitised(VR::ST, capture.description).unwrap_or_else(|| "Rendered by software".into());
+    put(object, tags::DERIVATION_DESCRIPTION, VR::ST, &description);
+    put(object, tags::IMAGE_COMMENTS, VR::LT, "Not for measurement. Not for clinical use without local validation.");
+    let images = source.images();
+    if !images.is_empty() {
+        put_items(object, tags::SOURCE_IMAGE_SEQUENCE, images.iter().map(source_item).collect());
+    }
+    if images.iter().any(|i| i.lossy) {
+        put(object, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+    }
+    // The attribute speaks of annotation that identifies the patient. We burn none in, so the
+    // answer is the source's, and no answer where the source gives none.
+    if images.iter().any(|i| i.burned_in == Some(true)) {
+        put(object, tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+    } else if !images.is_empty() && images.iter().all(|i| i.burned_in == Some(false)) {
+        put(object, tags::BURNED_IN_ANNOTATION, VR::CS, "NO");
+    }
+}
+
+fn source_item(image: &SourceImage) -> InMemDicomObject {
+    let mut item = sop_item(&image.reference);
+    let purpose = vec![code_item(&codes::SOURCE_IMAGE.into())];
+    put_items(&mut item, tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, purpose);
+    item
+}

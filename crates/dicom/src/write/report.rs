@@ -1,0 +1,180 @@
+//! The structured report of a result: Comprehensive 3D SR after IHE AI Results.
+
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+use overread_domain::{Finding, NotAssessed, Uid};
+
+use super::content::sop_item;
+use super::elements::{DicomFile, put, put_items};
+use super::identity::{Algorithm, Kind, ResultIdentity};
+use super::modules::{self, Series};
+use super::source::{InstanceReference, SourceContext};
+use super::stamp::Stamp;
+use super::templates::{Fill, tid_1500};
+use super::{WriteError, text};
+
+/// Whether a document will change (Preliminary Flag (0040,A496)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// A person has yet to read the case.
+    #[default]
+    Preliminary,
+    /// The case is released.
+    Final,
+}
+
+/// A picture of why, filed as an image of the same study.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisualExplanation {
+    /// Label of the finding it explains.
+    pub label: String,
+    /// The secondary capture.
+    pub image: InstanceReference,
+}
+
+/// What a report says.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The findings, in the pack's order.
+    pub findings: &'a [Finding],
+    /// Why the study was not assessed.
+    pub not_assessed: Option<&'a NotAssessed>,
+    /// Pictures of why.
+    pub explanations: &'a [VisualExplanation],
+    /// Reports of the same study that this one replaces.
+    pub predecessors: &'a [InstanceReference],
+    /// Preliminary or final.
+    pub release: Release,
+}
+
+/// Where the report of a result is or will be: its UIDs are known before it is written.
+pub fn report_reference(source: &SourceContext, algorithm: &Algorithm, identity: &ResultIdentity) -> InstanceReference {
+    let uid = |kind| identity.uid(source.study(), &algorithm.edition, kind);
+    InstanceReference {
+        series: uid(Kind::ReportSeries),
+        class: constant_uid(uids::COMPREHENSIVE3_DSR_STORAGE),
+        instance: uid(Kind::Report),
+    }
+}
+
+/// Makes the report of a result: Comprehensive 3D SR, TID 1500, complete and unverified.
+///
+/// The same inputs make the same object. Not for a person's own reading: the observer is a device.
+///
+/// # Errors
+/// [`WriteError::EmptyReport`] for a report that says nothing.
+pub fn structured_report(
+    source: &SourceContext,
+    algorithm: &Algorithm,
+    identity: &ResultIdentity,
+    stamp: Stamp,
+    report: &Report<'_>,
+) -> Result<DicomFile, WriteError> {
+    if report.findings.is_empty() && report.not_assessed.is_none() {
+        return Err(WriteError::EmptyReport);
+    }
+    let reference = report_reference(source, algorithm, identity);
+    let mut object = InMemDicomObject::new_empty();
+    modules::sop_common(&mut object, reference.class.as_str(), &reference.instance);
+    let stamp = modules::patient_and_study(&mut object, source, stamp);
+    let series = Series {
+        uid: reference.series,
+        modality: "SR",
+        number: 9000 + identity.case_version % 500,
+        description: format!("Overread {}", identity.program),
+    };
+    modules::series_and_instance(&mut object, &series, 1, stamp);
+    put_items(&mut object, tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, vec![]);
+    modules::equipment(&mut object, algorithm);
+    modules::contributing_equipment(&mut object, algorithm, stamp);
+    document_general(&mut object, source, algorithm, report);
+    let fill = Fill { source, algorithm, identity, report };
+    for element in tid_1500(&fill).into_dataset() {
+        object.put(element);
+    }
+    modules::finish(object)
+}
+
+/// SR Document General (§C.17.2).
+fn document_general(object: &mut InMemDicomObject, source: &SourceContext, algorithm: &Algorithm, report: &Report<'_>) {
+    let preliminary = match report.release {
+        Release::Preliminary => "PRELIMINARY",
+        Release::Final => "FINAL",
+    };
+    put(object, tags::PRELIMINARY_FLAG, VR::CS, preliminary);
+    put(object, tags::COMPLETION_FLAG, VR::CS, "COMPLETE");
+    put(object, tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
+    put_items(object, tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, vec![]);
+    put_items(object, tags::AUTHOR_OBSERVER_SEQUENCE, vec![author(algorithm)]);
+    if let Some(accession) = source.accession() {
+        put_items(object, tags::REFERENCED_REQUEST_SEQUENCE, vec![request(source.study(), accession)]);
+    }
+    if !report.predecessors.is_empty() {
+        let items = evidence(source.study(), report.predecessors.iter());
+        put_items(object, tags::PREDECESSOR_DOCUMENTS_SEQUENCE, items);
+    }
+    let images = source.images().iter().map(|i| &i.reference);
+    let items = evidence(source.study(), images.chain(report.explanations.iter().map(|e| &e.image)));
+    if !items.is_empty() {
+        put_items(object, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, items);
+    }
+}
+
+/// Identified Person or Device (§C.17-3b): the edition.
+fn author(algorithm: &Algorithm) -> InMemDicomObject {
+    let mut item = InMemDicomObject::new_empty();
+    put(&mut item, tags::OBSERVER_TYPE, VR::CS, "DEV");
+    put(&mut item, tags::MANUFACTURER, VR::LO, &modules::line(&algorithm.manufacturer));
+    put(&mut item, tags::MANUFACTURER_MODEL_NAME, VR::LO, &modules::line(&algorithm.name));
+    let station = text::sanitised(VR::SH, &algorithm.name).unwrap_or_default();
+    put(&mut item, tags::STATION_NAME, VR::SH, &station);
+    put(&mut item, tags::DEVICE_UID, VR::UI, algorithm.device_uid().as_str());
+    put(&mut item, tags::INSTITUTION_NAME, VR::LO, "");
+    put_items(&mut item, tags::INSTITUTION_CODE_SEQUENCE, vec![]);
+    item
+}
+
+/// Referenced Request Sequence: the order that the images were made for.
+fn request(study: &Uid, accession: &str) -> InMemDicomObject {
+    let mut item = InMemDicomObject::new_empty();
+    put(&mut item, tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
+    put(&mut item, tags::ACCESSION_NUMBER, VR::SH, accession);
+    put_items(&mut item, tags::REFERENCED_STUDY_SEQUENCE, vec![]);
+    put(&mut item, tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, VR::LO, "");
+    put(&mut item, tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, VR::LO, "");
+    put(&mut item, tags::REQUESTED_PROCEDURE_ID, VR::SH, "");
+    put(&mut item, tags::REQUESTED_PROCEDURE_DESCRIPTION, VR::LO, "");
+    put_items(&mut item, tags::REQUESTED_PROCEDURE_CODE_SEQUENCE, vec![]);
+    item
+}
+
+/// Hierarchical SOP Instance Reference (§C.17.2.1): study, series, instances; each instance once.
+fn evidence<'a>(study: &Uid, images: impl Iterator<Item = &'a InstanceReference>) -> Vec<InMemDicomObject> {
+    let mut series: Vec<(&Uid, Vec<&InstanceReference>)> = Vec::new();
+    for image in images {
+        match series.iter_mut().find(|(uid, _)| **uid == image.series) {
+            Some((_, members)) if members.contains(&image) => {}
+            Some((_, members)) => members.push(image),
+            None => series.push((&image.series, vec![image])),
+        }
+    }
+    if series.is_empty() {
+        return Vec::new();
+    }
+    let series = series.into_iter().map(|(uid, members)| {
+        let mut item = InMemDicomObject::new_empty();
+        put_items(&mut item, tags::REFERENCED_SOP_SEQUENCE, members.into_iter().map(sop_item).collect());
+        put(&mut item, tags::SERIES_INSTANCE_UID, VR::UI, uid.as_str());
+        item
+    });
+    let mut item = InMemDicomObject::new_empty();
+    put_items(&mut item, tags::REFERENCED_SERIES_SEQUENCE, series.collect());
+    put(&mut item, tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
+    vec![item]
+}
+
+/// A UID of the standard's dictionary.
+pub(crate) fn constant_uid(uid: &'static str) -> Uid {
+    Uid::parse(uid).expect("a UID of the standard is a UID")
+}
