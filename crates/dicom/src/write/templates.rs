@@ -145,6 +145,10 @@ fn comments(report: &Report<'_>, finding: &Finding) -> Vec<Item> {
     if let (Decision::NotAssessed, Some(reason)) = (finding.decision, report.not_assessed) {
         comments.push(Item::text(codes::COMMENT, &reason_text(reason)));
     }
+    if let Some(score) = finding.score {
+        let text = format!("Uncalibrated score {score:.3}: it orders cases and is not a probability.");
+        comments.push(Item::text(codes::COMMENT, &text));
+    }
     if finding.experimental {
         let text = "Experimental: fewer than 20 patients with this finding stand behind it.";
         comments.push(Item::text(codes::COMMENT, text));
@@ -168,7 +172,7 @@ fn tid_4019(algorithm: &Algorithm, finding: &Finding) -> Items {
     let parameters = [
         finding.rule_out.map(|p| format!("rule-out threshold={}", p.get())),
         finding.rule_in.map(|p| format!("rule-in threshold={}", p.get())),
-        Some(format!("prevalence={}", finding.prevalence.get())),
+        finding.prevalence.map(|p| format!("prevalence={}", p.get())),
     ];
     let mut items = vec![
         (HasConceptMod, Item::text(codes::ALGORITHM_NAME, &algorithm.name)),
