@@ -87,6 +87,8 @@ fn derivation(object: &mut InMemDicomObject, source: &SourceContext, capture: &C
     put_many(object, tags::IMAGE_TYPE, VR::CS, &["DERIVED", "SECONDARY"]);
     let description = sanitised(VR::ST, capture.description).unwrap_or_else(|| "Rendered by software".into());
     put(object, tags::DERIVATION_DESCRIPTION, VR::ST, &description);
+    put(object, tags::PATIENT_ORIENTATION, VR::CS, "");
+    put(object, tags::LATERALITY, VR::CS, "");
     put(object, tags::IMAGE_COMMENTS, VR::LT, "Not for measurement. Not for clinical use without local validation.");
     let images = source.images();
     if !images.is_empty() {

@@ -31,7 +31,7 @@ pub use identity::{Algorithm, ResultIdentity};
 pub use report::{Release, Report, VisualExplanation};
 pub use source::{InstanceReference, SourceContext, SourceImage};
 pub use stamp::Stamp;
-pub use wrap::{ContentUids, GreyPixels, RgbPixels, WrapHeader};
+pub use wrap::{ContentUids, DxGeometry, GreyPixels, RgbPixels, WrapHeader};
 
 /// Why an object was not written. No message holds a value from a patient's header.
 #[derive(Debug, thiserror::Error)]

@@ -187,6 +187,10 @@ fn header_of(object: &InMemDicomObject) -> InMemDicomObject {
         if tag == tags::PATIENT_SEX {
             value = value.filter(|s| matches!(s.as_str(), "M" | "F" | "O"));
         }
+        if matches!(tag, tags::PATIENT_SIZE | tags::PATIENT_WEIGHT) {
+            // A body that weighs nothing is a field that nobody filled.
+            value = value.filter(|v| v.parse().is_ok_and(|n: f64| n > 0.0));
+        }
         if found.is_some() && value.is_none() {
             tracing::warn!(%tag, "an invalid value of the source header is left out of the result");
         }
