@@ -1,5 +1,7 @@
 //! Peers read what we write: dciodvfy finds no error, highdicom and pydicom read it back.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod write_support;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use serde_json::Value;
 use write_support::*;
 
 /// pydicom's files that are no instances of a study: they lack UIDs, or are broken on purpose.
-const NO_INSTANCE: usize = 25;
+const NO_INSTANCE: usize = 22;
 
 fn every_pydicom_file() -> Vec<PathBuf> {
     let folders = ["test_files", "charset_files"].map(|f| pydicom_data().join(f));
@@ -57,16 +59,17 @@ fn write_all(source: &SourceContext, folder: &Path, name: &str) -> [PathBuf; 3] 
 fn dciodvfy_finds_no_error_whatever_the_source() {
     let folder = tempfile::tempdir().unwrap();
     let mut written = 0;
-    let mut skipped = Vec::new();
+    let (mut skipped, mut bad) = (Vec::new(), Vec::new());
     for file in every_pydicom_file() {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let source = dicom_object::open_file(&file).ok().map(|f| {
-            SourceContext::from_image(&overread_domain::Identified::new(f.into_inner()))
-        });
+        let source = dicom_object::open_file(&file)
+            .ok()
+            .map(|f| SourceContext::from_image(&overread_domain::Identified::new(f.into_inner())));
         match source {
             Some(Ok(source)) => {
                 for path in write_all(&source, folder.path(), &name) {
-                    assert_valid(&path, KNOWN_WARNINGS);
+                    let found = complaints(&path, KNOWN_WARNINGS);
+                    bad.extend(found.into_iter().map(|c| format!("{}: {c}", path.display())));
                 }
                 written += 1;
             }
@@ -74,7 +77,8 @@ fn dciodvfy_finds_no_error_whatever_the_source() {
             Some(Err(other)) => panic!("{name}: {other}"),
         }
     }
-    assert!(written > 60 && skipped.len() <= NO_INSTANCE, "{written} written, skipped {skipped:?}");
+    assert!(bad.is_empty(), "{bad:#?}");
+    assert!(written > 70 && skipped.len() <= NO_INSTANCE, "{written} written, skipped {skipped:?}");
 }
 
 #[test]
@@ -108,7 +112,8 @@ fn highdicom_reads_the_report_and_pydicom_the_capture() {
 fn findings_agree(sr: &Value, sc: &Value) {
     let expected = ["present", "absent", "indeterminate"];
     assert_eq!(sr["findings"].as_array().unwrap().len(), expected.len());
-    for ((read, written), decision) in sr["findings"].as_array().unwrap().iter().zip(findings()).zip(expected) {
+    for ((read, written), decision) in sr["findings"].as_array().unwrap().iter().zip(findings()).zip(expected)
+    {
         assert_eq!(read["label"]["value"], written.code.value);
         assert_eq!(read["decision"], decision);
         // Floating Point Value holds all 64 bits.

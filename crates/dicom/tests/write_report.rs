@@ -1,5 +1,7 @@
 //! The structured report: its content tree, its UIDs, and what it refuses.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod write_support;
 
 use dicom_core::{DataElement, VR};
@@ -7,7 +9,9 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_dicom::write::capture::capture_reference;
 use overread_dicom::write::report::{report_reference, structured_report};
-use overread_dicom::write::{InstanceReference, Release, Report, ResultIdentity, SourceContext, VisualExplanation};
+use overread_dicom::write::{
+    InstanceReference, Release, Report, ResultIdentity, SourceContext, VisualExplanation,
+};
 use overread_dicom::write::{WriteError, to_part10};
 use overread_domain::{CodedConcept, Identified, Uid};
 use write_support::*;
@@ -48,7 +52,8 @@ fn the_tree_of_a_read_study() {
         image: capture_reference(&source, &algorithm(), &identity(), "pneumonia"),
     };
     let findings = findings();
-    let report = Report { findings: &findings, explanations: &[explanation], release: Release::Final, ..NOTHING };
+    let report =
+        Report { findings: &findings, explanations: &[explanation], release: Release::Final, ..NOTHING };
     let sr = structured_report(&source, &algorithm(), &identity(), stamp(), &report).unwrap();
     insta::assert_snapshot!(dump(&sr));
 }
@@ -65,10 +70,18 @@ fn the_tree_of_a_study_that_was_not_assessed() {
 fn a_finding_that_is_not_assessed_shows_no_probability() {
     let mut findings = unassessed().0;
     findings[0].probability = Some(p(0.97));
-    let sr =
-        structured_report(&two_images(), &algorithm(), &identity(), stamp(), &Report { findings: &findings, ..NOTHING });
+    let sr = structured_report(
+        &two_images(),
+        &algorithm(),
+        &identity(),
+        stamp(),
+        &Report { findings: &findings, ..NOTHING },
+    );
     let tree = dump(&sr.unwrap());
-    assert!(tree.contains("Not evaluated") && !tree.contains("Probability") && !tree.contains("0.97"), "{tree}");
+    assert!(
+        tree.contains("Not evaluated") && !tree.contains("Probability") && !tree.contains("0.97"),
+        "{tree}"
+    );
 }
 
 #[test]
@@ -89,7 +102,10 @@ fn a_repeat_is_the_same_object_and_an_amendment_another() {
     let predecessor = two.element(tags::PREDECESSOR_DOCUMENTS_SEQUENCE).unwrap().items().unwrap();
     let series = predecessor[0].element(tags::REFERENCED_SERIES_SEQUENCE).unwrap().items().unwrap();
     let sop = series[0].element(tags::REFERENCED_SOP_SEQUENCE).unwrap().items().unwrap();
-    assert_eq!(sop[0].element(tags::REFERENCED_SOP_INSTANCE_UID).unwrap().to_str().unwrap(), first.instance.as_str());
+    assert_eq!(
+        sop[0].element(tags::REFERENCED_SOP_INSTANCE_UID).unwrap().to_str().unwrap(),
+        first.instance.as_str()
+    );
     // The finding is still the same finding.
     let tracked = |o: &InMemDicomObject| {
         dump(o).lines().filter(|l| l.contains("112040")).map(str::to_owned).collect::<Vec<_>>()
@@ -110,6 +126,10 @@ fn each_edition_is_a_device() {
 fn what_cannot_be_said_is_refused() {
     let empty = structured_report(&two_images(), &algorithm(), &identity(), stamp(), &NOTHING);
     assert!(matches!(empty, Err(WriteError::EmptyReport)));
+    let (_, reason) = unassessed();
+    let both = Report { findings: &findings(), not_assessed: Some(&reason), ..NOTHING };
+    let both = structured_report(&two_images(), &algorithm(), &identity(), stamp(), &both);
+    assert!(matches!(both, Err(WriteError::Contradiction { label }) if label == "pneumonia"));
     let stranger = two_images().add_image(&image("1.2.4", "1.2.4.1", "1.2.4.1.1"));
     assert!(matches!(stranger, Err(WriteError::OtherStudy { instance }) if instance.as_str() == "1.2.4.1.1"));
     let nameless = SourceContext::from_image(&Identified::new(InMemDicomObject::new_empty()));
@@ -124,7 +144,7 @@ fn a_bad_header_does_not_make_a_bad_object() {
     let mut set = |tag, vr, value: &str| object.put(DataElement::new(tag, vr, value));
     set(tags::PATIENT_ID, VR::LO, &"7".repeat(65));
     set(tags::ACCESSION_NUMBER, VR::SH, "12345678901234567");
-    set(tags::PATIENT_NAME, VR::PN, &format!("{}^X=a=b=c\u{8}", "Ä".repeat(90)));
+    set(tags::PATIENT_NAME, VR::PN, &format!("{}^X=a=b=c\u{8}", "A".repeat(50)));
     set(tags::PATIENT_BIRTH_DATE, VR::DA, "20251399");
     set(tags::PATIENT_SEX, VR::CS, "male");
     set(tags::STUDY_TIME, VR::TM, "99");
@@ -152,11 +172,24 @@ fn long_and_odd_texts_of_a_pack_stay_valid() {
     algorithm.name = "a very long name \\ of an algorithm ".repeat(4);
     algorithm.manufacturer = String::new();
     let mut findings = findings();
-    findings[0].code = CodedConcept::new("99A-SCHEME-WITH-A-LONG-NAME", "a-code-value-longer-than-16", &"meaning ".repeat(12));
+    findings[0].code = CodedConcept::new("SCT", "12345678901234567890", &"meaning ".repeat(12));
     let report = Report { findings: &findings, ..NOTHING };
     let sr = structured_report(&two_images(), &algorithm, &identity(), stamp(), &report).unwrap();
     let folder = tempfile::tempdir().unwrap();
     assert_valid(&save(folder.path(), "sr.dcm", &sr), KNOWN_WARNINGS);
+}
+
+#[test]
+fn a_code_is_whole_or_refused() {
+    for (scheme, value, meaning) in
+        [("99SEVENTEEN-LONG-", "1", "m"), ("SCT", "", "m"), ("SCT", "1\\2", "m"), ("SCT", "1", " ")]
+    {
+        let mut findings = findings();
+        findings[1].site = Some(CodedConcept::new(scheme, value, meaning));
+        let report = Report { findings: &findings, ..NOTHING };
+        let refused = structured_report(&two_images(), &algorithm(), &identity(), stamp(), &report);
+        assert!(matches!(refused, Err(WriteError::Value { .. })), "({value}, {scheme}, {meaning})");
+    }
 }
 
 #[test]
@@ -166,7 +199,13 @@ fn a_series_of_many_images_is_listed_once() {
         source.add_image(&image("1.2.3", "1.2.3.1", &format!("1.2.3.1.{n}"))).unwrap();
     }
     let findings = findings();
-    let sr = structured_report(&source, &algorithm(), &identity(), stamp(), &Report { findings: &findings, ..NOTHING });
+    let sr = structured_report(
+        &source,
+        &algorithm(),
+        &identity(),
+        stamp(),
+        &Report { findings: &findings, ..NOTHING },
+    );
     let images = dump(&sr.unwrap()).lines().filter(|l| l.contains(" IMAGE")).count();
     assert_eq!(images, 40);
 }

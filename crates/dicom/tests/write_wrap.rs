@@ -1,5 +1,7 @@
 //! Plain pictures as DICOM images, valid and readable, and results on them.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod write_support;
 
 use overread_dicom::write::capture::secondary_capture;
@@ -51,10 +53,17 @@ fn wrapped_pictures_are_valid_and_read_back() {
         wrap_radiograph(&chest(b"cr"), size, deep, None),
         wrap_radiograph(&header(b"bare-cr"), size, GreyPixels::U8(&shallow), None),
         wrap_photograph(&chest(b"photo"), GridSize::new(5, 1), RgbPixels(&shallow)),
-        wrap_photograph(&WrapHeader { lossy: true, ..header(b"bare-photo") }, GridSize::new(5, 1), RgbPixels(&shallow)),
+        wrap_photograph(
+            &WrapHeader { lossy: true, ..header(b"bare-photo") },
+            GridSize::new(5, 1),
+            RgbPixels(&shallow),
+        ),
     ];
-    let paths: Vec<_> =
-        files.iter().enumerate().map(|(n, f)| save(folder.path(), &format!("{n}.dcm"), f.as_ref().unwrap())).collect();
+    let paths: Vec<_> = files
+        .iter()
+        .enumerate()
+        .map(|(n, f)| save(folder.path(), &format!("{n}.dcm"), f.as_ref().unwrap()))
+        .collect();
     for path in &paths {
         assert_valid(path, KNOWN_WARNINGS);
     }
@@ -74,7 +83,13 @@ fn a_photograph_gets_its_report_and_capture() {
     let photo = wrap_photograph(&header(b"skin"), GridSize::new(2, 2), RgbPixels(&[90; 12])).unwrap();
     let source = SourceContext::from_image(&Identified::new(photo.into_inner())).unwrap();
     let (all, (_, reason)) = (findings(), unassessed());
-    let read = Report { findings: &all, not_assessed: None, explanations: &[], predecessors: &[], release: Release::Final };
+    let read = Report {
+        findings: &all,
+        not_assessed: None,
+        explanations: &[],
+        predecessors: &[],
+        release: Release::Final,
+    };
     let unread = Report { findings: &[], not_assessed: Some(&reason), ..read };
     for (name, report) in [("read", read), ("unread", unread)] {
         let sr = structured_report(&source, &algorithm(), &identity(), stamp(), &report).unwrap();

@@ -93,6 +93,12 @@ pub enum WriteError {
     /// A report that says nothing: no finding, and no reason why nothing was assessed.
     #[error("a report needs a finding, or the reason why the study was not assessed")]
     EmptyReport,
+    /// A study that was not assessed has no finding that was.
+    #[error("the study was not assessed, yet finding {label:?} has a decision")]
+    Contradiction {
+        /// Label of the finding.
+        label: String,
+    },
     /// The file meta group could not be made.
     #[error("making the file meta group of {instance}")]
     Meta {

@@ -6,7 +6,7 @@ use dicom_object::InMemDicomObject;
 use overread_domain::{CodedConcept, GridSize, Identified, PixelSpacing, Uid};
 
 use super::WriteError;
-use super::codes::code_item;
+use super::codes::{self, code_item};
 use super::elements::{DicomFile, put, put_items, put_many, put_pixels_u8, put_pixels_u16, put_some};
 use super::identity::derive;
 use super::modules::{self, PixelModule, Series};
@@ -173,7 +173,11 @@ pub fn wrap_radiograph(
 ///
 /// # Errors
 /// The buffer does not fit the size.
-pub fn wrap_photograph(header: &WrapHeader, size: GridSize, pixels: RgbPixels<'_>) -> Result<DicomFile, WriteError> {
+pub fn wrap_photograph(
+    header: &WrapHeader,
+    size: GridSize,
+    pixels: RgbPixels<'_>,
+) -> Result<DicomFile, WriteError> {
     let GridSize { columns, rows } = size;
     let module = PixelModule { columns, rows, rgb: true, bits_allocated: 8, bits_stored: 8 };
     module.check(pixels.0.len())?;
@@ -184,7 +188,7 @@ pub fn wrap_photograph(header: &WrapHeader, size: GridSize, pixels: RgbPixels<'_
         put(&mut object, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00");
     }
     put_cs(&mut object, tags::BODY_PART_EXAMINED, header.body_part.as_deref());
-    put(&mut object, tags::LATERALITY, VR::CS, one_side(header));
+    modules::laterality(&mut object, header.body_part.as_deref(), one_side(header));
     if let Some(region) = &header.region {
         put_items(&mut object, tags::ANATOMIC_REGION_SEQUENCE, vec![code_item(region)]);
     }
@@ -206,7 +210,12 @@ fn check_bits(pixels: GreyPixels<'_>) -> Result<(), WriteError> {
 }
 
 /// What all wrapped pictures share: patient, study, series, equipment, general image.
-fn general(object: &mut InMemDicomObject, header: &WrapHeader, class: &'static str, modality: &str) -> Result<(), WriteError> {
+fn general(
+    object: &mut InMemDicomObject,
+    header: &WrapHeader,
+    class: &'static str,
+    modality: &str,
+) -> Result<(), WriteError> {
     let uids = &header.uids;
     modules::sop_common(object, class, &uids.instance);
     let context = SourceContext::for_study(uids.study.clone());
@@ -216,7 +225,8 @@ fn general(object: &mut InMemDicomObject, header: &WrapHeader, class: &'static s
     put(object, tags::ACQUISITION_DATE, VR::DA, &stamp.date());
     put(object, tags::ACQUISITION_TIME, VR::TM, &stamp.time());
     patient(object, header)?;
-    let series = Series { uid: uids.series.clone(), modality, number: 1, description: "Wrapped by Overread".into() };
+    let series =
+        Series { uid: uids.series.clone(), modality, number: 1, description: "Wrapped by Overread".into() };
     modules::series_and_instance(object, &series, header.number, stamp);
     put(object, tags::MANUFACTURER, VR::LO, "");
     put_many(object, tags::IMAGE_TYPE, VR::CS, &["ORIGINAL", "PRIMARY"]);
@@ -249,7 +259,11 @@ fn patient(object: &mut InMemDicomObject, header: &WrapHeader) -> Result<(), Wri
         let valid = if matches!(vr, VR::LO | VR::SH) { whole(vr, &value) } else { sanitised(vr, &value) };
         let sex_fits = tag != tags::PATIENT_SEX || ["M", "F", "O"].contains(&value.as_str());
         let valid = valid.filter(|_| sex_fits);
-        let problem = || WriteError::Value { name, tag, problem: format!("not a valid value of VR {}", vr.to_string()) };
+        let problem = || WriteError::Value {
+            name,
+            tag,
+            problem: format!("not a valid value of VR {}", vr.to_string()),
+        };
         put(object, tag, vr, &valid.ok_or_else(problem)?);
     }
     Ok(())
@@ -264,8 +278,8 @@ fn side(header: &WrapHeader) -> Option<&str> {
 }
 
 /// Laterality (0020,0060) knows left and right alone.
-fn one_side(header: &WrapHeader) -> &str {
-    side(header).filter(|s| *s == "L" || *s == "R").unwrap_or_default()
+fn one_side(header: &WrapHeader) -> Option<&str> {
+    side(header).filter(|s| *s == "L" || *s == "R")
 }
 
 /// CR Series (§C.8.1.1).
@@ -273,8 +287,13 @@ fn cr(object: &mut InMemDicomObject, header: &WrapHeader) {
     if header.body_part.is_none() {
         put(object, tags::BODY_PART_EXAMINED, VR::CS, "");
     }
-    put(object, tags::VIEW_POSITION, VR::CS, &header.view.as_deref().and_then(|v| sanitised(VR::CS, v)).unwrap_or_default());
-    put(object, tags::LATERALITY, VR::CS, one_side(header));
+    put(
+        object,
+        tags::VIEW_POSITION,
+        VR::CS,
+        &header.view.as_deref().and_then(|v| sanitised(VR::CS, v)).unwrap_or_default(),
+    );
+    modules::laterality(object, header.body_part.as_deref(), one_side(header));
 }
 
 /// DX Series, Anatomy Imaged, Image, Detector and Positioning (§C.8.11), VOI LUT.
@@ -290,8 +309,9 @@ fn dx(
     put(object, tags::IMAGE_LATERALITY, VR::CS, side(header).unwrap_or("U"));
     let region = header.region.iter().map(code_item).collect();
     put_items(object, tags::ANATOMIC_REGION_SEQUENCE, region);
-    put_cs(object, tags::VIEW_POSITION, header.view.as_deref());
+    view(object, header.view.as_deref());
     put(object, tags::DETECTOR_TYPE, VR::CS, "");
+    put(object, tags::POSITIONER_TYPE, VR::CS, "");
     // Of the two values there are, the one that a picture made to be looked at is closer to.
     put(object, tags::PIXEL_INTENSITY_RELATIONSHIP, VR::CS, "LOG");
     intensity_sign(object);
@@ -312,16 +332,33 @@ fn dx(
     Ok(())
 }
 
+/// View Position as text and as a concept (View Code Sequence).
+fn view(object: &mut InMemDicomObject, position: Option<&str>) {
+    put_cs(object, tags::VIEW_POSITION, position);
+    let Some(view) = position.and_then(codes::view) else { return };
+    let mut item = code_item(&view.into());
+    put_items(&mut item, tags::VIEW_MODIFIER_CODE_SEQUENCE, vec![]);
+    put_items(object, tags::VIEW_CODE_SEQUENCE, vec![item]);
+}
+
 fn detector_and_orientation(object: &mut InMemDicomObject, geometry: &DxGeometry) -> Result<(), WriteError> {
     let spacing = [geometry.spacing.row_mm, geometry.spacing.column_mm];
     if !spacing.iter().all(|mm| mm.is_finite() && *mm > 0.0) {
         let problem = "not two distances in millimetres".into();
-        return Err(WriteError::Value { name: "Imager Pixel Spacing", tag: tags::IMAGER_PIXEL_SPACING, problem });
+        return Err(WriteError::Value {
+            name: "Imager Pixel Spacing",
+            tag: tags::IMAGER_PIXEL_SPACING,
+            problem,
+        });
     }
     let directions = geometry.orientation.each_ref().map(String::as_str);
     if !directions.iter().all(|d| !d.is_empty() && d.len() <= 3 && d.chars().all(|c| "ALPRHF".contains(c))) {
         let problem = "not two directions of A, P, L, R, H, F".into();
-        return Err(WriteError::Value { name: "Patient Orientation", tag: tags::PATIENT_ORIENTATION, problem });
+        return Err(WriteError::Value {
+            name: "Patient Orientation",
+            tag: tags::PATIENT_ORIENTATION,
+            problem,
+        });
     }
     let [row, column] = spacing.map(decimal_string);
     put_many(object, tags::IMAGER_PIXEL_SPACING, VR::DS, &[&row, &column]);
