@@ -8,7 +8,7 @@ use overread_domain::GridSize;
 use super::WriteError;
 use super::codes::{self, code_item};
 use super::content::sop_item;
-use super::elements::{DicomFile, put, put_items, put_many, put_pixels_u8};
+use super::elements::{DicomFile, put, put_items, put_many, put_pixels_u8, put_some};
 use super::identity::{Algorithm, Kind, ResultIdentity};
 use super::modules::{self, PixelModule, Series};
 use super::report::constant_uid;
@@ -87,7 +87,14 @@ fn derivation(object: &mut InMemDicomObject, source: &SourceContext, capture: &C
     put_many(object, tags::IMAGE_TYPE, VR::CS, &["DERIVED", "SECONDARY"]);
     let description = sanitised(VR::ST, capture.description).unwrap_or_else(|| "Rendered by software".into());
     put(object, tags::DERIVATION_DESCRIPTION, VR::ST, &description);
-    put(object, tags::IMAGE_COMMENTS, VR::LT, "Not for measurement. Not for clinical use without local validation.");
+    put(object, tags::PATIENT_ORIENTATION, VR::CS, "");
+    body_part(object, source.images());
+    put(
+        object,
+        tags::IMAGE_COMMENTS,
+        VR::LT,
+        "Not for measurement. Not for clinical use without local validation.",
+    );
     let images = source.images();
     if !images.is_empty() {
         put_items(object, tags::SOURCE_IMAGE_SEQUENCE, images.iter().map(source_item).collect());
@@ -102,6 +109,18 @@ fn derivation(object: &mut InMemDicomObject, source: &SourceContext, capture: &C
     } else if !images.is_empty() && images.iter().all(|i| i.burned_in == Some(false)) {
         put(object, tags::BURNED_IN_ANNOTATION, VR::CS, "NO");
     }
+}
+
+/// Body part and laterality where all images agree: a capture of a left hand must not pass for a right one.
+fn body_part(object: &mut InMemDicomObject, images: &[SourceImage]) {
+    fn common<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T> {
+        let first = values.next()??;
+        values.all(|v| v.as_ref() == Some(&first)).then_some(first)
+    }
+    let part = common(images.iter().map(|i| i.body_part.as_deref()));
+    put_some(object, tags::BODY_PART_EXAMINED, VR::CS, part);
+    let side = common(images.iter().map(|i| i.laterality.as_deref()));
+    modules::laterality(object, part, side);
 }
 
 fn source_item(image: &SourceImage) -> InMemDicomObject {

@@ -58,9 +58,9 @@ fn unescape(text: &str, initial: &SpecificCharacterSet) -> String {
 fn decode_run(run: &[u8], kanji: Option<&[u8]>, upper: &SpecificCharacterSet) -> String {
     let decoded = match kanji {
         // The codec of ISO 2022 JP reads the escape itself.
-        Some(escape) => SpecificCharacterSet::from_code("ISO_IR 87")
-            .unwrap_or_default()
-            .decode(&[escape, run].concat()),
+        Some(escape) => {
+            SpecificCharacterSet::from_code("ISO_IR 87").unwrap_or_default().decode(&[escape, run].concat())
+        }
         None => upper.decode(run),
     };
     decoded.unwrap_or_default()
@@ -111,11 +111,13 @@ mod tests {
     #[test]
     fn the_standards_examples_decode() {
         // PS3.5 §H.3.1, example 1.
-        let japanese = b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B";
+        let japanese =
+            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B";
         let plain = SpecificCharacterSet::default();
         assert_eq!(unescape(&latin(japanese), &plain), "Yamada^Tarou=山田^太郎=やまだ^たろう");
         // PS3.5 §I.2, example 1.
-        let korean = b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf";
+        let korean =
+            b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf";
         assert_eq!(unescape(&latin(korean), &plain), "Hong^Gildong=洪^吉洞=홍^길동");
     }
 

@@ -5,6 +5,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_domain::{CodedConcept, Decision};
 
+use super::WriteError;
 use super::elements::put;
 use super::text::sanitised;
 
@@ -114,6 +115,16 @@ codes! {
     NM_PROCEDURE = "49118-3", "LN", "NM unspecified body region";
     /// CID 100.
     PET_PROCEDURE = "44136-0", "LN", "PET unspecified body region";
+    /// CID 4010.
+    POSTERO_ANTERIOR = "272479007", "SCT", "postero-anterior";
+    /// CID 4010.
+    ANTERO_POSTERIOR = "399348003", "SCT", "antero-posterior";
+    /// CID 4010.
+    LATERAL = "399067008", "SCT", "lateral";
+    /// CID 4010.
+    LEFT_LATERAL = "399173006", "SCT", "left lateral";
+    /// CID 4010.
+    RIGHT_LATERAL = "399198007", "SCT", "right lateral";
     /// CID 4009.
     CHEST = "51185008", "SCT", "Chest";
 }
@@ -138,6 +149,18 @@ pub fn procedure(modality: &str) -> Code {
         "PT" => PET_PROCEDURE,
         _ => IMAGING_PROCEDURE,
     }
+}
+
+/// A value of View Position (0018,5101) as a concept of CID 4010.
+pub fn view(position: &str) -> Option<Code> {
+    Some(match position {
+        "PA" => POSTERO_ANTERIOR,
+        "AP" => ANTERO_POSTERIOR,
+        "LATERAL" => LATERAL,
+        "LL" => LEFT_LATERAL,
+        "RL" => RIGHT_LATERAL,
+        _ => return None,
+    })
 }
 
 /// A modality as a concept of CID 29, for the modalities that have images.
@@ -167,14 +190,34 @@ pub fn modality(modality: &str) -> Option<Code> {
     KNOWN.into_iter().find(|c| c.0 == modality)
 }
 
-/// An item of a code sequence (PS3.3 §8.8), cut to what its VRs hold.
+/// Whether a code can be written whole. A cut scheme or value would be another code.
+pub(crate) fn check(code: &CodedConcept) -> Result<(), WriteError> {
+    let line = |s: &str| !s.trim().is_empty() && !s.contains(|c: char| c.is_control() || c == '\\');
+    let (tag, name, problem) = if !line(&code.scheme) || code.scheme.chars().count() > 16 {
+        (tags::CODING_SCHEME_DESIGNATOR, "Coding Scheme Designator", "not 1 to 16 characters")
+    } else if !line(&code.value) {
+        (tags::CODE_VALUE, "Code Value", "empty, or not one line")
+    } else if code.meaning.trim().is_empty() {
+        (tags::CODE_MEANING, "Code Meaning", "empty")
+    } else {
+        return Ok(());
+    };
+    let problem = format!("{problem} in ({}, {}, {:?})", code.value, code.scheme, code.meaning);
+    Err(WriteError::Value { name, tag, problem })
+}
+
+/// An item of a code sequence (PS3.3 §8.8); a long meaning is cut.
 pub(crate) fn code_item(code: &CodedConcept) -> InMemDicomObject {
     let mut item = InMemDicomObject::new_empty();
     let short = code.value.chars().count() <= 16;
-    let (tag, vr) =
-        if short { (tags::CODE_VALUE, VR::SH) } else { (tags::LONG_CODE_VALUE, VR::UC) };
+    let (tag, vr) = if short { (tags::CODE_VALUE, VR::SH) } else { (tags::LONG_CODE_VALUE, VR::UC) };
     put(&mut item, tag, vr, &sanitised(vr, &code.value).unwrap_or_default());
-    put(&mut item, tags::CODING_SCHEME_DESIGNATOR, VR::SH, &sanitised(VR::SH, &code.scheme).unwrap_or_default());
+    put(
+        &mut item,
+        tags::CODING_SCHEME_DESIGNATOR,
+        VR::SH,
+        &sanitised(VR::SH, &code.scheme).unwrap_or_default(),
+    );
     put(&mut item, tags::CODE_MEANING, VR::LO, &sanitised(VR::LO, &code.meaning).unwrap_or_default());
     item
 }

@@ -57,7 +57,12 @@ impl Item {
     /// TEXT.
     pub(crate) fn text(concept: Code, text: &str) -> Self {
         let mut item = Self::new("TEXT", Some(concept.into()));
-        put(&mut item.dataset, tags::TEXT_VALUE, VR::UT, &sanitised(VR::UT, text).unwrap_or_else(|| "-".into()));
+        put(
+            &mut item.dataset,
+            tags::TEXT_VALUE,
+            VR::UT,
+            &sanitised(VR::UT, text).unwrap_or_else(|| "-".into()),
+        );
         item
     }
 

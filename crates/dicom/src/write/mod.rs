@@ -31,7 +31,7 @@ pub use identity::{Algorithm, ResultIdentity};
 pub use report::{Release, Report, VisualExplanation};
 pub use source::{InstanceReference, SourceContext, SourceImage};
 pub use stamp::Stamp;
-pub use wrap::{ContentUids, GreyPixels, RgbPixels, WrapHeader};
+pub use wrap::{ContentUids, DxGeometry, GreyPixels, RgbPixels, WrapHeader};
 
 /// Why an object was not written. No message holds a value from a patient's header.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,12 @@ pub enum WriteError {
     /// A report that says nothing: no finding, and no reason why nothing was assessed.
     #[error("a report needs a finding, or the reason why the study was not assessed")]
     EmptyReport,
+    /// A study that was not assessed has no finding that was.
+    #[error("the study was not assessed, yet finding {label:?} has a decision")]
+    Contradiction {
+        /// Label of the finding.
+        label: String,
+    },
     /// The file meta group could not be made.
     #[error("making the file meta group of {instance}")]
     Meta {

@@ -22,7 +22,11 @@ pub(crate) fn sop_common(object: &mut InMemDicomObject, class: &str, instance: &
 
 /// Patient, General Study and Patient Study of the source. Returns the stamp on the source's clock,
 /// because one offset holds for all dates and times of an object.
-pub(crate) fn patient_and_study(object: &mut InMemDicomObject, source: &SourceContext, stamp: Stamp) -> Stamp {
+pub(crate) fn patient_and_study(
+    object: &mut InMemDicomObject,
+    source: &SourceContext,
+    stamp: Stamp,
+) -> Stamp {
     for element in source.header() {
         object.put(element.clone());
     }
@@ -42,7 +46,12 @@ pub(crate) struct Series<'a> {
 }
 
 /// General Series (§C.7.3.1), instance number and content date.
-pub(crate) fn series_and_instance(object: &mut InMemDicomObject, series: &Series<'_>, instance: u32, stamp: Stamp) {
+pub(crate) fn series_and_instance(
+    object: &mut InMemDicomObject,
+    series: &Series<'_>,
+    instance: u32,
+    stamp: Stamp,
+) {
     put(object, tags::MODALITY, VR::CS, series.modality);
     put(object, tags::SERIES_INSTANCE_UID, VR::UI, series.uid.as_str());
     put(object, tags::SERIES_NUMBER, VR::IS, &series.number.to_string());
@@ -95,7 +104,11 @@ impl PixelModule {
         }
         let expected = u64::from(columns) * u64::from(rows) * if self.rgb { 3 } else { 1 };
         let found = samples as u64;
-        if expected == found { Ok(()) } else { Err(WriteError::PixelCount { columns, rows, expected, found }) }
+        if expected == found {
+            Ok(())
+        } else {
+            Err(WriteError::PixelCount { columns, rows, expected, found })
+        }
     }
 
     /// Puts the attributes.
@@ -113,6 +126,32 @@ impl PixelModule {
         put_us(object, tags::BITS_STORED, self.bits_stored);
         put_us(object, tags::HIGH_BIT, self.bits_stored.saturating_sub(1));
         put_us(object, tags::PIXEL_REPRESENTATION, 0);
+    }
+}
+
+/// Laterality (0020,0060), type 2C: the side of a paired body part, no attribute for a body part
+/// that is known to have no pair, empty where it is unknown.
+pub(crate) fn laterality(object: &mut InMemDicomObject, body_part: Option<&str>, side: Option<&str>) {
+    const UNPAIRED: [&str; 14] = [
+        "CHEST",
+        "ABDOMEN",
+        "PELVIS",
+        "HEAD",
+        "SKULL",
+        "BRAIN",
+        "NECK",
+        "HEART",
+        "LIVER",
+        "SPINE",
+        "CSPINE",
+        "TSPINE",
+        "LSPINE",
+        "WHOLEBODY",
+    ];
+    match side {
+        Some(side) => put(object, tags::LATERALITY, VR::CS, side),
+        None if body_part.is_some_and(|p| UNPAIRED.contains(&p)) => {}
+        None => put(object, tags::LATERALITY, VR::CS, ""),
     }
 }
 

@@ -3,7 +3,7 @@
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
-use overread_domain::{Finding, NotAssessed, Uid};
+use overread_domain::{Decision, Finding, NotAssessed, Uid};
 
 use super::content::sop_item;
 use super::elements::{DicomFile, put, put_items};
@@ -12,7 +12,7 @@ use super::modules::{self, Series};
 use super::source::{InstanceReference, SourceContext};
 use super::stamp::Stamp;
 use super::templates::{Fill, tid_1500};
-use super::{WriteError, text};
+use super::{WriteError, codes, text};
 
 /// Whether a document will change (Preliminary Flag (0040,A496)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,11 @@ pub struct Report<'a> {
 }
 
 /// Where the report of a result is or will be: its UIDs are known before it is written.
-pub fn report_reference(source: &SourceContext, algorithm: &Algorithm, identity: &ResultIdentity) -> InstanceReference {
+pub fn report_reference(
+    source: &SourceContext,
+    algorithm: &Algorithm,
+    identity: &ResultIdentity,
+) -> InstanceReference {
     let uid = |kind| identity.uid(source.study(), &algorithm.edition, kind);
     InstanceReference {
         series: uid(Kind::ReportSeries),
@@ -63,7 +67,9 @@ pub fn report_reference(source: &SourceContext, algorithm: &Algorithm, identity:
 /// The same inputs make the same object. Not for a person's own reading: the observer is a device.
 ///
 /// # Errors
-/// [`WriteError::EmptyReport`] for a report that says nothing.
+/// [`WriteError::EmptyReport`] for a report that says nothing, [`WriteError::Contradiction`] for one
+/// that gives a decision on a study that was not assessed, [`WriteError::Value`] for a code that
+/// DICOM cannot hold.
 pub fn structured_report(
     source: &SourceContext,
     algorithm: &Algorithm,
@@ -71,9 +77,7 @@ pub fn structured_report(
     stamp: Stamp,
     report: &Report<'_>,
 ) -> Result<DicomFile, WriteError> {
-    if report.findings.is_empty() && report.not_assessed.is_none() {
-        return Err(WriteError::EmptyReport);
-    }
+    check(report)?;
     let reference = report_reference(source, algorithm, identity);
     let mut object = InMemDicomObject::new_empty();
     modules::sop_common(&mut object, reference.class.as_str(), &reference.instance);
@@ -96,8 +100,27 @@ pub fn structured_report(
     modules::finish(object)
 }
 
+fn check(report: &Report<'_>) -> Result<(), WriteError> {
+    if report.findings.is_empty() && report.not_assessed.is_none() {
+        return Err(WriteError::EmptyReport);
+    }
+    for finding in report.findings {
+        if report.not_assessed.is_some() && finding.decision != Decision::NotAssessed {
+            return Err(WriteError::Contradiction { label: finding.label.clone() });
+        }
+        codes::check(&finding.code)?;
+        finding.site.as_ref().map_or(Ok(()), codes::check)?;
+    }
+    Ok(())
+}
+
 /// SR Document General (§C.17.2).
-fn document_general(object: &mut InMemDicomObject, source: &SourceContext, algorithm: &Algorithm, report: &Report<'_>) {
+fn document_general(
+    object: &mut InMemDicomObject,
+    source: &SourceContext,
+    algorithm: &Algorithm,
+    report: &Report<'_>,
+) {
     let preliminary = match report.release {
         Release::Preliminary => "PRELIMINARY",
         Release::Final => "FINAL",

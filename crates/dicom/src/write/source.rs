@@ -46,6 +46,10 @@ pub struct SourceImage {
     pub rows: Option<u32>,
     /// Columns.
     pub columns: Option<u32>,
+    /// Body Part Examined (0018,0015), where there is a valid one.
+    pub body_part: Option<String>,
+    /// `L` or `R`, from Image Laterality (0020,0062) or Laterality (0020,0060).
+    pub laterality: Option<String>,
     /// Burned In Annotation (0028,0301), where the source says it.
     pub burned_in: Option<bool>,
     /// Lossy Image Compression (0028,2110): once lossy, always lossy.
@@ -103,9 +107,8 @@ impl SourceContext {
         let object = image.reveal();
         let mut context = Self::for_study(uid(object, tags::STUDY_INSTANCE_UID, "Study Instance UID")?);
         context.header = Identified::new(header_of(object));
-        context.accession = text_of(object, tags::ACCESSION_NUMBER)
-            .and_then(|a| identifier(VR::SH, &a))
-            .map(Identified::new);
+        context.accession =
+            text_of(object, tags::ACCESSION_NUMBER).and_then(|a| identifier(VR::SH, &a)).map(Identified::new);
         context.procedure = procedure_of(object);
         context.utc_offset_minutes = utc_offset_of(object);
         context.images.push(image_of(object)?);
@@ -187,6 +190,10 @@ fn header_of(object: &InMemDicomObject) -> InMemDicomObject {
         if tag == tags::PATIENT_SEX {
             value = value.filter(|s| matches!(s.as_str(), "M" | "F" | "O"));
         }
+        if matches!(tag, tags::PATIENT_SIZE | tags::PATIENT_WEIGHT) {
+            // A body that weighs nothing is a field that nobody filled.
+            value = value.filter(|v| v.parse().is_ok_and(|n: f64| n > 0.0));
+        }
         if found.is_some() && value.is_none() {
             tracing::warn!(%tag, "an invalid value of the source header is left out of the result");
         }
@@ -201,18 +208,23 @@ fn header_of(object: &InMemDicomObject) -> InMemDicomObject {
 
 fn image_of(object: &InMemDicomObject) -> Result<SourceImage, WriteError> {
     let number = |tag| object.get(tag).and_then(|e| e.value().to_int::<u32>().ok());
-    let yes = |tag| text_of(object, tag);
+    let value = |tag| text_of(object, tag);
     Ok(SourceImage {
         reference: InstanceReference::to(object)?,
-        modality: yes(tags::MODALITY).and_then(|m| sanitised(VR::CS, &m)).unwrap_or_default(),
+        modality: value(tags::MODALITY).and_then(|m| sanitised(VR::CS, &m)).unwrap_or_default(),
         rows: number(tags::ROWS),
         columns: number(tags::COLUMNS),
-        burned_in: match yes(tags::BURNED_IN_ANNOTATION).as_deref() {
+        body_part: value(tags::BODY_PART_EXAMINED).and_then(|b| sanitised(VR::CS, &b)),
+        laterality: [tags::IMAGE_LATERALITY, tags::LATERALITY]
+            .into_iter()
+            .find_map(value)
+            .filter(|l| matches!(l.as_str(), "L" | "R")),
+        burned_in: match value(tags::BURNED_IN_ANNOTATION).as_deref() {
             Some("YES") => Some(true),
             Some("NO") => Some(false),
             _ => None,
         },
-        lossy: yes(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"),
+        lossy: value(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"),
     })
 }
 

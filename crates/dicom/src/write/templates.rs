@@ -30,8 +30,7 @@ pub(crate) struct Fill<'a> {
 /// TID 1500 Measurement Report: the root of the tree.
 pub(crate) fn tid_1500(fill: &Fill<'_>) -> Item {
     let modality = fill.source.images().first().map_or("", |i| i.modality.as_str());
-    let procedure =
-        fill.source.procedure().cloned().unwrap_or_else(|| codes::procedure(modality).into());
+    let procedure = fill.source.procedure().cloned().unwrap_or_else(|| codes::procedure(modality).into());
     let mut root = Item::container(codes::IMAGING_MEASUREMENT_REPORT)
         .template("1500")
         .with(HasConceptMod, tid_1204())
@@ -105,9 +104,8 @@ fn tid_1600(images: &[SourceImage]) -> Item {
 /// TID 1602 Image Library Entry Descriptors.
 fn tid_1602(image: &SourceImage) -> Items {
     let modality = codes::modality(&image.modality).map(|m| Item::code(codes::MODALITY, m));
-    let pixels = |concept: Code, n: Option<u32>| {
-        n.map(|n| Item::number(concept, f64::from(n), codes::PIXELS))
-    };
+    let pixels =
+        |concept: Code, n: Option<u32>| n.map(|n| Item::number(concept, f64::from(n), codes::PIXELS));
     let rows = pixels(codes::PIXEL_DATA_ROWS, image.rows);
     let columns = pixels(codes::PIXEL_DATA_COLUMNS, image.columns);
     [modality, rows, columns].into_iter().flatten().map(|i| (HasAcqContext, i)).collect()
@@ -127,14 +125,16 @@ fn tid_1501(fill: &Fill<'_>, finding: &Finding) -> Item {
     group = group.with_all(tid_4019(fill.algorithm, finding));
     if fill.source.images().len() <= MOST_IMAGES_IN_A_GROUP {
         let images = fill.source.images().iter();
-        group = group
-            .with_all(images.map(|i| (Contains, Item::image(Some(codes::SOURCE_OF_MEASUREMENT), &i.reference))));
+        group = group.with_all(
+            images.map(|i| (Contains, Item::image(Some(codes::SOURCE_OF_MEASUREMENT), &i.reference))),
+        );
     }
     let answered = finding.decision != Decision::NotAssessed;
     if let Some(probability) = finding.probability.filter(|_| answered) {
         group = group.with(Contains, tid_300(codes::PROBABILITY, probability.get(), codes::NO_UNITS));
     }
-    group = group.with(Contains, qualitative_evaluation(finding.code.clone(), codes::decision(finding.decision)));
+    group =
+        group.with(Contains, qualitative_evaluation(finding.code.clone(), codes::decision(finding.decision)));
     group = group.with_all(comments(fill.report, finding).into_iter().map(|c| (Contains, c)));
     let explanations = fill.report.explanations.iter().filter(|e| e.label == finding.label);
     group.with_all(explanations.map(|e| (Contains, Item::image(Some(codes::VISUAL_EXPLANATION), &e.image))))

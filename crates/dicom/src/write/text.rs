@@ -44,7 +44,12 @@ pub(crate) fn decimal_string(value: f64) -> String {
 }
 
 fn one_line(value: &str) -> String {
-    value.chars().map(|c| if c.is_control() || c == '\\' { ' ' } else { c }).collect::<String>().trim().to_owned()
+    value
+        .chars()
+        .map(|c| if c.is_control() || c == '\\' { ' ' } else { c })
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 fn many_lines(value: &str) -> String {
@@ -95,7 +100,11 @@ fn time(value: &str) -> Option<String> {
     let (whole, fraction) = plain.split_once('.').map_or((plain.as_str(), None), |(w, f)| (w, Some(f)));
     let parts_fit = matches!(whole.len(), 2 | 4 | 6)
         && digits(whole)
-        && whole.as_bytes().chunks(2).zip([23, 59, 60]).all(|(pair, top)| (pair[0] - b'0') * 10 + (pair[1] - b'0') <= top);
+        && whole
+            .as_bytes()
+            .chunks(2)
+            .zip([23, 59, 60])
+            .all(|(pair, top)| (pair[0] - b'0') * 10 + (pair[1] - b'0') <= top);
     match fraction {
         _ if !parts_fit => None,
         None => Some(whole.to_owned()),
@@ -126,7 +135,10 @@ mod tests {
 
     #[test]
     fn names_keep_their_groups_and_lose_what_no_name_holds() {
-        assert_eq!(sanitised(VR::PN, "Yamada^Tarou=山田^太郎=やまだ^たろう").unwrap(), "Yamada^Tarou=山田^太郎=やまだ^たろう");
+        assert_eq!(
+            sanitised(VR::PN, "Yamada^Tarou=山田^太郎=やまだ^たろう").unwrap(),
+            "Yamada^Tarou=山田^太郎=やまだ^たろう"
+        );
         assert_eq!(sanitised(VR::PN, "A^B^C^D^E^F=b=c=d").unwrap(), "A^B^C^D^E=b=c");
         assert_eq!(sanitised(VR::PN, "OB^^^^").unwrap(), "OB");
         assert_eq!(sanitised(VR::PN, &"x".repeat(80)).unwrap().len(), 64);

@@ -6,7 +6,7 @@ use dicom_object::InMemDicomObject;
 use overread_domain::{CodedConcept, GridSize, Identified, PixelSpacing, Uid};
 
 use super::WriteError;
-use super::codes::code_item;
+use super::codes::{self, code_item};
 use super::elements::{DicomFile, put, put_items, put_many, put_pixels_u8, put_pixels_u16, put_some};
 use super::identity::derive;
 use super::modules::{self, PixelModule, Series};
@@ -71,8 +71,6 @@ pub struct WrapHeader {
     pub view: Option<String>,
     /// `L`, `R`, `U` (unpaired) or `B`; unpaired where none is given.
     pub laterality: Option<String>,
-    /// Row and column direction (Patient Orientation), such as `["L", "F"]`; empty where unknown.
-    pub orientation: Option<[String; 2]>,
     /// Burned In Annotation: whether the picture shows who the patient is. None where nobody looked.
     pub burned_in: Option<bool>,
     /// The picture was compressed with loss before it was given.
@@ -96,11 +94,20 @@ impl WrapHeader {
             region: None,
             view: None,
             laterality: None,
-            orientation: None,
             burned_in: None,
             lossy: false,
         }
     }
+}
+
+/// What a picture must come with to be a DX image: both are type 1 there, and made-up ones would be
+/// measured with and read from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DxGeometry {
+    /// Spacing at the detector (Imager Pixel Spacing (0018,1164)).
+    pub spacing: PixelSpacing,
+    /// Direction of the row and of the column (Patient Orientation (0020,0020)), such as `["L", "F"]`.
+    pub orientation: [String; 2],
 }
 
 /// A grey picture, row by row from the top left, zero shown black.
@@ -123,17 +130,17 @@ pub struct RgbPixels<'a>(pub &'a [u8]);
 
 /// Makes an image of a grey picture of a radiograph.
 ///
-/// With `spacing` (at the detector) it is a Digital X-Ray Image - For Presentation (PS3.3 §A.26);
-/// without, a Computed Radiography Image (§A.2): DX demands Imager Pixel Spacing, and a made-up one
-/// would be measured with.
+/// With `geometry` it is a Digital X-Ray Image - For Presentation (PS3.3 §A.26); without, a Computed
+/// Radiography Image (§A.2), which asks for neither spacing nor orientation.
 ///
 /// # Errors
-/// The buffer does not fit the size, or a value does not fit the bits.
+/// The buffer does not fit the size, a value does not fit the bits, or the geometry or the
+/// patient's attributes are not valid.
 pub fn wrap_radiograph(
     header: &WrapHeader,
     size: GridSize,
     pixels: GreyPixels<'_>,
-    spacing: Option<PixelSpacing>,
+    geometry: Option<&DxGeometry>,
 ) -> Result<DicomFile, WriteError> {
     let (bits_allocated, bits_stored, samples) = match pixels {
         GreyPixels::U8(values) => (8, 8, values.len()),
@@ -144,15 +151,15 @@ pub fn wrap_radiograph(
     module.check(samples)?;
     check_bits(pixels)?;
     let mut object = InMemDicomObject::new_empty();
-    let (class, modality) = match spacing {
+    let (class, modality) = match geometry {
         Some(_) => (uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION, "DX"),
         None => (uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE, "CR"),
     };
     general(&mut object, header, class, modality)?;
     module.put(&mut object);
     put_cs(&mut object, tags::BODY_PART_EXAMINED, header.body_part.as_deref());
-    match spacing {
-        Some(spacing) => dx(&mut object, header, spacing, bits_stored),
+    match geometry {
+        Some(geometry) => dx(&mut object, header, geometry, bits_stored)?,
         None => cr(&mut object, header),
     }
     match pixels {
@@ -166,7 +173,11 @@ pub fn wrap_radiograph(
 ///
 /// # Errors
 /// The buffer does not fit the size.
-pub fn wrap_photograph(header: &WrapHeader, size: GridSize, pixels: RgbPixels<'_>) -> Result<DicomFile, WriteError> {
+pub fn wrap_photograph(
+    header: &WrapHeader,
+    size: GridSize,
+    pixels: RgbPixels<'_>,
+) -> Result<DicomFile, WriteError> {
     let GridSize { columns, rows } = size;
     let module = PixelModule { columns, rows, rgb: true, bits_allocated: 8, bits_stored: 8 };
     module.check(pixels.0.len())?;
@@ -177,7 +188,7 @@ pub fn wrap_photograph(header: &WrapHeader, size: GridSize, pixels: RgbPixels<'_
         put(&mut object, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00");
     }
     put_cs(&mut object, tags::BODY_PART_EXAMINED, header.body_part.as_deref());
-    put_some(&mut object, tags::LATERALITY, VR::CS, side(header).filter(|s| *s != "U" && *s != "B"));
+    modules::laterality(&mut object, header.body_part.as_deref(), one_side(header));
     if let Some(region) = &header.region {
         put_items(&mut object, tags::ANATOMIC_REGION_SEQUENCE, vec![code_item(region)]);
     }
@@ -199,7 +210,12 @@ fn check_bits(pixels: GreyPixels<'_>) -> Result<(), WriteError> {
 }
 
 /// What all wrapped pictures share: patient, study, series, equipment, general image.
-fn general(object: &mut InMemDicomObject, header: &WrapHeader, class: &'static str, modality: &str) -> Result<(), WriteError> {
+fn general(
+    object: &mut InMemDicomObject,
+    header: &WrapHeader,
+    class: &'static str,
+    modality: &str,
+) -> Result<(), WriteError> {
     let uids = &header.uids;
     modules::sop_common(object, class, &uids.instance);
     let context = SourceContext::for_study(uids.study.clone());
@@ -209,14 +225,13 @@ fn general(object: &mut InMemDicomObject, header: &WrapHeader, class: &'static s
     put(object, tags::ACQUISITION_DATE, VR::DA, &stamp.date());
     put(object, tags::ACQUISITION_TIME, VR::TM, &stamp.time());
     patient(object, header)?;
-    let series = Series { uid: uids.series.clone(), modality, number: 1, description: "Wrapped by Overread".into() };
+    let series =
+        Series { uid: uids.series.clone(), modality, number: 1, description: "Wrapped by Overread".into() };
     modules::series_and_instance(object, &series, header.number, stamp);
     put(object, tags::MANUFACTURER, VR::LO, "");
     put_many(object, tags::IMAGE_TYPE, VR::CS, &["ORIGINAL", "PRIMARY"]);
-    match &header.orientation {
-        Some([row, column]) => put_many(object, tags::PATIENT_ORIENTATION, VR::CS, &[row, column]),
-        None => put(object, tags::PATIENT_ORIENTATION, VR::CS, ""),
-    }
+    put(object, tags::PATIENT_ORIENTATION, VR::CS, "");
+    put(object, tags::STUDY_ID, VR::SH, "1");
     if header.lossy {
         put(object, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
         put(object, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, "ISO_10918_1");
@@ -244,7 +259,11 @@ fn patient(object: &mut InMemDicomObject, header: &WrapHeader) -> Result<(), Wri
         let valid = if matches!(vr, VR::LO | VR::SH) { whole(vr, &value) } else { sanitised(vr, &value) };
         let sex_fits = tag != tags::PATIENT_SEX || ["M", "F", "O"].contains(&value.as_str());
         let valid = valid.filter(|_| sex_fits);
-        let problem = || WriteError::Value { name, tag, problem: format!("not a valid value of VR {}", vr.to_string()) };
+        let problem = || WriteError::Value {
+            name,
+            tag,
+            problem: format!("not a valid value of VR {}", vr.to_string()),
+        };
         put(object, tag, vr, &valid.ok_or_else(problem)?);
     }
     Ok(())
@@ -258,28 +277,43 @@ fn side(header: &WrapHeader) -> Option<&str> {
     header.laterality.as_deref().filter(|s| ["L", "R", "U", "B"].contains(s))
 }
 
+/// Laterality (0020,0060) knows left and right alone.
+fn one_side(header: &WrapHeader) -> Option<&str> {
+    side(header).filter(|s| *s == "L" || *s == "R")
+}
+
 /// CR Series (§C.8.1.1).
 fn cr(object: &mut InMemDicomObject, header: &WrapHeader) {
     if header.body_part.is_none() {
         put(object, tags::BODY_PART_EXAMINED, VR::CS, "");
     }
-    put(object, tags::VIEW_POSITION, VR::CS, &header.view.as_deref().and_then(|v| sanitised(VR::CS, v)).unwrap_or_default());
-    put_some(object, tags::LATERALITY, VR::CS, side(header).filter(|s| *s == "L" || *s == "R"));
+    put(
+        object,
+        tags::VIEW_POSITION,
+        VR::CS,
+        &header.view.as_deref().and_then(|v| sanitised(VR::CS, v)).unwrap_or_default(),
+    );
+    modules::laterality(object, header.body_part.as_deref(), one_side(header));
 }
 
 /// DX Series, Anatomy Imaged, Image, Detector and Positioning (§C.8.11), VOI LUT.
-fn dx(object: &mut InMemDicomObject, header: &WrapHeader, spacing: PixelSpacing, bits_stored: u16) {
+fn dx(
+    object: &mut InMemDicomObject,
+    header: &WrapHeader,
+    geometry: &DxGeometry,
+    bits_stored: u16,
+) -> Result<(), WriteError> {
+    detector_and_orientation(object, geometry)?;
     put(object, tags::PRESENTATION_INTENT_TYPE, VR::CS, "FOR PRESENTATION");
     put_many(object, tags::IMAGE_TYPE, VR::CS, &["ORIGINAL", "PRIMARY", ""]);
     put(object, tags::IMAGE_LATERALITY, VR::CS, side(header).unwrap_or("U"));
     let region = header.region.iter().map(code_item).collect();
     put_items(object, tags::ANATOMIC_REGION_SEQUENCE, region);
-    put_cs(object, tags::VIEW_POSITION, header.view.as_deref());
+    view(object, header.view.as_deref());
     put(object, tags::DETECTOR_TYPE, VR::CS, "");
-    let [row, column] = [spacing.row_mm, spacing.column_mm].map(decimal_string);
-    put_many(object, tags::IMAGER_PIXEL_SPACING, VR::DS, &[&row, &column]);
-    // A picture made to be looked at: its values are display values already.
-    put(object, tags::PIXEL_INTENSITY_RELATIONSHIP, VR::CS, "DISP");
+    put(object, tags::POSITIONER_TYPE, VR::CS, "");
+    // Of the two values there are, the one that a picture made to be looked at is closer to.
+    put(object, tags::PIXEL_INTENSITY_RELATIONSHIP, VR::CS, "LOG");
     intensity_sign(object);
     put(object, tags::RESCALE_INTERCEPT, VR::DS, "0");
     put(object, tags::RESCALE_SLOPE, VR::DS, "1");
@@ -295,6 +329,41 @@ fn dx(object: &mut InMemDicomObject, header: &WrapHeader, spacing: PixelSpacing,
     let burned_in = if header.burned_in == Some(false) { "NO" } else { "YES" };
     put(object, tags::BURNED_IN_ANNOTATION, VR::CS, burned_in);
     put_items(object, tags::ACQUISITION_CONTEXT_SEQUENCE, vec![]);
+    Ok(())
+}
+
+/// View Position as text and as a concept (View Code Sequence).
+fn view(object: &mut InMemDicomObject, position: Option<&str>) {
+    put_cs(object, tags::VIEW_POSITION, position);
+    let Some(view) = position.and_then(codes::view) else { return };
+    let mut item = code_item(&view.into());
+    put_items(&mut item, tags::VIEW_MODIFIER_CODE_SEQUENCE, vec![]);
+    put_items(object, tags::VIEW_CODE_SEQUENCE, vec![item]);
+}
+
+fn detector_and_orientation(object: &mut InMemDicomObject, geometry: &DxGeometry) -> Result<(), WriteError> {
+    let spacing = [geometry.spacing.row_mm, geometry.spacing.column_mm];
+    if !spacing.iter().all(|mm| mm.is_finite() && *mm > 0.0) {
+        let problem = "not two distances in millimetres".into();
+        return Err(WriteError::Value {
+            name: "Imager Pixel Spacing",
+            tag: tags::IMAGER_PIXEL_SPACING,
+            problem,
+        });
+    }
+    let directions = geometry.orientation.each_ref().map(String::as_str);
+    if !directions.iter().all(|d| !d.is_empty() && d.len() <= 3 && d.chars().all(|c| "ALPRHF".contains(c))) {
+        let problem = "not two directions of A, P, L, R, H, F".into();
+        return Err(WriteError::Value {
+            name: "Patient Orientation",
+            tag: tags::PATIENT_ORIENTATION,
+            problem,
+        });
+    }
+    let [row, column] = spacing.map(decimal_string);
+    put_many(object, tags::IMAGER_PIXEL_SPACING, VR::DS, &[&row, &column]);
+    put_many(object, tags::PATIENT_ORIENTATION, VR::CS, &directions);
+    Ok(())
 }
 
 /// Pixel Intensity Relationship Sign: higher values are less X-ray intensity in MONOCHROME2.
