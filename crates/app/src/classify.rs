@@ -30,11 +30,8 @@ pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
     let workers = Workers::split(args.workers.map_or(cores, usize::from), studies.len());
     let binary = std::env::current_exe().context("the binary does not know where it lies")?;
     let numbered: Vec<(usize, &Study)> = studies.iter().enumerate().collect();
-    let options = Options {
-        explain: !args.no_explain,
-        faithfulness: args.faithfulness,
-        full_decode: args.full_decode,
-    };
+    let options =
+        Options { explain: !args.no_explain, faithfulness: args.faithfulness, full_decode: args.full_decode };
     let mut sink = Sink::new(args)?;
     batch::in_order(
         &numbered,
@@ -131,7 +128,8 @@ impl Sink {
             None => None,
             Some(folder) => {
                 let path = folder.join("results.jsonl");
-                let file = std::fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
+                let file =
+                    std::fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
                 Some((folder.clone(), std::io::BufWriter::new(file)))
             }
         };
@@ -192,7 +190,8 @@ impl Sink {
 
 fn write_page(folder: &Path, results: &[serde_json::Value]) -> Result<()> {
     let path = folder.join("index.html");
-    std::fs::write(&path, page::render(folder, results)).with_context(|| format!("writing {}", path.display()))?;
+    std::fs::write(&path, page::render(folder, results))
+        .with_context(|| format!("writing {}", path.display()))?;
     table::remark(&format!("a page to look at: {}", path.display()));
     Ok(())
 }

@@ -171,7 +171,11 @@ pub struct WrapArgs {
 
 fn millimetres(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if number > 0.0 && number < 100.0 { Ok(number) } else { Err("a spacing lies above 0 and below 100 mm".into()) }
+    if number > 0.0 && number < 100.0 {
+        Ok(number)
+    } else {
+        Err("a spacing lies above 0 and below 100 mm".into())
+    }
 }
 
 fn prevalence(text: &str) -> Result<Probability, String> {

@@ -32,7 +32,9 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&cli.shared, &args),
         Command::Pack(command) => packs::run(&cli.shared, &command),
         Command::Wrap(args) => wrap::run(&args),
-        Command::Schema => table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS),
+        Command::Schema => {
+            table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         table::complain(&error);

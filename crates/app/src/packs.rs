@@ -46,7 +46,8 @@ fn list(shared: &Shared, format: Format) -> Result<()> {
         Format::Text if rows.is_empty() => table::print(&library::names(shared, std::iter::empty())),
         Format::Text => {
             let mut out = Table::new();
-            out.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+            out.load_preset(presets::UTF8_HORIZONTAL_ONLY)
+                .set_content_arrangement(ContentArrangement::Dynamic);
             out.set_header(["pack", "version", "edition", "findings", "standing"]);
             for row in &rows {
                 let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
@@ -139,7 +140,12 @@ fn import(shared: &Shared, folder: &Path, to: Option<&Path>, allow_untrusted: bo
         std::fs::write(&file, pack.file(name)?).with_context(|| format!("writing {}", file.display()))?;
     }
     std::fs::rename(&partial, &target)?;
-    table::print(&format!("{} edition {} is now in {}", pack.manifest.id, pack.edition.short(), target.display()))
+    table::print(&format!(
+        "{} edition {} is now in {}",
+        pack.manifest.id,
+        pack.edition.short(),
+        target.display()
+    ))
 }
 
 fn keygen(file: &Path) -> Result<()> {

@@ -61,7 +61,13 @@ fn study(html: &mut String, folder: &Path, result: &Value) {
     let _ = write!(html, "</div><div><h2>{}</h2>", escape(&name));
     if result["reason"].is_object() {
         let (status, message) = (text(&result["status"]), text(&result["reason"]["message"]));
-        let _ = write!(html, "<p class=\"{0}\">{1}: {2}</p>", escape(&status), escape(&status.replace('-', " ")), escape(&message));
+        let _ = write!(
+            html,
+            "<p class=\"{0}\">{1}: {2}</p>",
+            escape(&status),
+            escape(&status.replace('-', " ")),
+            escape(&message)
+        );
     }
     for program in list(&result["results"]) {
         findings(html, program);

@@ -90,7 +90,15 @@ impl Results {
         }
     }
 
-    fn row(&mut self, study: &str, program: &str, finding: &str, number: &str, decision: &str, colour: Option<Color>) {
+    fn row(
+        &mut self,
+        study: &str,
+        program: &str,
+        finding: &str,
+        number: &str,
+        decision: &str,
+        colour: Option<Color>,
+    ) {
         let decision = match colour {
             Some(colour) if self.colour => Cell::new(decision).fg(colour),
             _ => Cell::new(decision),

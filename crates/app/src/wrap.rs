@@ -14,7 +14,7 @@ use crate::cli::{CODEC_WORKER, WrapArgs};
 
 pub fn run(args: &WrapArgs) -> Result<ExitCode> {
     let place = || args.picture.display().to_string();
-    let mut opened = read::open(&args.picture, &Limits::default()).with_context(place)?;
+    let opened = read::open(&args.picture, &Limits::default()).with_context(place)?;
     if matches!(opened, Opened::Dicom(_)) {
         bail!("{} is DICOM already", place());
     }
@@ -34,7 +34,9 @@ pub fn run(args: &WrapArgs) -> Result<ExitCode> {
         orientation: ["L".into(), "F".into()],
     });
     let object = match grey(&grid)? {
-        Grey::Eight(values) => wrap_radiograph(&header, grid.size, GreyPixels::U8(&values), geometry.as_ref()),
+        Grey::Eight(values) => {
+            wrap_radiograph(&header, grid.size, GreyPixels::U8(&values), geometry.as_ref())
+        }
         Grey::Sixteen(values) => {
             let pixels = GreyPixels::U16 { bits_stored: grid.bits_stored, values: &values };
             wrap_radiograph(&header, grid.size, pixels, geometry.as_ref())
@@ -63,5 +65,7 @@ fn grey(grid: &ImageGrid) -> Result<Grey> {
 
 /// ITU-R BT.601 luma.
 fn luma<T: Copy + Into<f32>>(rgb: &[T], round: impl Fn(f32) -> T) -> Vec<T> {
-    rgb.chunks_exact(3).map(|p| round(0.299 * p[0].into() + 0.587 * p[1].into() + 0.114 * p[2].into())).collect()
+    rgb.chunks_exact(3)
+        .map(|p| round(0.299 * p[0].into() + 0.587 * p[1].into() + 0.114 * p[2].into()))
+        .collect()
 }

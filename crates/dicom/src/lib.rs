@@ -1,6 +1,6 @@
 //! DICOM bytes and photographs → images; findings → DICOM objects.
 //!
-//! In reading order: [`read`] opens files and decodes frames, [`write`] makes structured reports,
+//! In reading order: [`mod@read`] opens files and decodes frames, [`mod@write`] makes structured reports,
 //! secondary captures and DX objects. No sockets, no databases, no models.
 
 pub mod read;

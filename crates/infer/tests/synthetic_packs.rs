@@ -15,7 +15,8 @@ fn runtime() -> Runtime {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     RUNTIME
         .get_or_init(|| {
-            let tools = std::env::var_os("OVERREAD_TOOLS").map_or_else(|| workspace().join(".tools"), PathBuf::from);
+            let tools =
+                std::env::var_os("OVERREAD_TOOLS").map_or_else(|| workspace().join(".tools"), PathBuf::from);
             let folder = tools.join("onnxruntime/onnxruntime/capi");
             let library = std::fs::read_dir(&folder)
                 .unwrap_or_else(|e| panic!("{}: {e}; run ./x setup", folder.display()))
@@ -64,8 +65,10 @@ fn grid(samples: Samples, photometric: Photometric) -> ImageGrid {
 fn the_logit_and_its_map_are_those_of_the_arithmetic() {
     let pack = pack("brightness");
     let mut engine = Engine::new(&runtime(), Arc::clone(&pack), 1).unwrap();
-    let tensors: Vec<_> =
-        [picture(6, 255), picture(0, 128)].iter().map(|g| pack.manifest.preprocessing.tensor(g).unwrap()).collect();
+    let tensors: Vec<_> = [picture(6, 255), picture(0, 128)]
+        .iter()
+        .map(|g| pack.manifest.preprocessing.tensor(g).unwrap())
+        .collect();
     let outputs = engine.run(&tensors, true).unwrap();
     // One cell of 16 is white: mean(features) = 2/16; logit = 3 × 0.125 − 3. The filter blurs the cell's edge by one pixel.
     assert!((outputs[0].logits[0] + 2.625).abs() < 0.02, "{:?}", outputs[0].logits);
@@ -125,7 +128,11 @@ fn opaque_packs_are_explained_by_occlusion_and_give_scores() {
     let tensor = pack.manifest.preprocessing.tensor(&picture(5, 255)).unwrap();
     let output = &engine.run(std::slice::from_ref(&tensor), true).unwrap()[0];
     // A quarter of the middle is white: logits (0, 8/4 − 4).
-    assert!((output.logits[1] + 2.0).abs() < 0.2 && (output.logits[0] - 2.0).abs() < 0.2, "{:?}", output.logits);
+    assert!(
+        (output.logits[1] + 2.0).abs() < 0.2 && (output.logits[0] - 2.0).abs() < 0.2,
+        "{:?}",
+        output.logits
+    );
     let finding = pack.manifest.findings[1].finding(output.logits[1], None);
     assert_eq!((finding.probability, finding.decision), (None, Decision::Indeterminate));
     let map = &explain::occlusion(&mut engine, &tensor).unwrap()[1];

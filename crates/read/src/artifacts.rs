@@ -58,7 +58,12 @@ impl ArtifactFolder {
     ///
     /// # Errors
     /// A file that cannot be written. A picture that cannot be decoded any more is left out, and the report is still written.
-    pub fn write(&self, reader: &mut Reader, study: &Study, reading: &Reading) -> Result<Vec<Artifact>, ArtifactError> {
+    pub fn write(
+        &self,
+        reader: &mut Reader,
+        study: &Study,
+        reading: &Reading,
+    ) -> Result<Vec<Artifact>, ArtifactError> {
         let pack = &reading.program.pack;
         let program = &reading.program.name;
         let algorithm = Algorithm {
@@ -102,7 +107,11 @@ impl ArtifactFolder {
             release: Release::Preliminary,
         };
         let object = structured_report(&source, &algorithm, &identity, self.stamp, &report)?;
-        artifacts.push(self.save(&format!("{program}.report.dcm"), "structured-report", &to_part10(&object)?)?);
+        artifacts.push(self.save(
+            &format!("{program}.report.dcm"),
+            "structured-report",
+            &to_part10(&object)?,
+        )?);
         Ok(artifacts)
     }
 

@@ -132,7 +132,8 @@ fn interpolated(map: &Explanation, x: f32, y: f32) -> f32 {
 
 /// Purple over orange to yellow: rises in brightness, so it reads in grey and for colour-blind eyes too.
 fn heat(strength: f32) -> [f32; 3] {
-    const STOPS: [[f32; 3]; 4] = [[60.0, 15.0, 110.0], [190.0, 55.0, 85.0], [245.0, 130.0, 30.0], [252.0, 230.0, 110.0]];
+    const STOPS: [[f32; 3]; 4] =
+        [[60.0, 15.0, 110.0], [190.0, 55.0, 85.0], [245.0, 130.0, 30.0], [252.0, 230.0, 110.0]];
     let place = strength * (STOPS.len() - 1) as f32;
     let low = (place as usize).min(STOPS.len() - 2);
     let part = place - low as f32;
@@ -150,7 +151,9 @@ fn caption(reading: &Reading, map: Option<&Explanation>) -> Vec<(String, Rgb888)
     }
     if let Some(map) = map {
         let what = match map.method.as_str() {
-            "class-activation-map" => "right: what spoke for it (class-activation map, coarse; not a localisation)",
+            "class-activation-map" => {
+                "right: what spoke for it (class-activation map, coarse; not a localisation)"
+            }
             _ => "right: what spoke for it (occlusion map, coarse; not a localisation)",
         };
         lines.push((format!("{}, {what}", map.label), Rgb888::new(190, 190, 190)));

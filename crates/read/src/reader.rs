@@ -121,7 +121,12 @@ impl Reader {
     ///
     /// # Errors
     /// The pack cannot be run, or no image of the study can be decoded.
-    pub fn read(&mut self, study: &Study, program: &Program, options: Options) -> Result<Reading, ReadingError> {
+    pub fn read(
+        &mut self,
+        study: &Study,
+        program: &Program,
+        options: Options,
+    ) -> Result<Reading, ReadingError> {
         let pack = Arc::clone(&program.pack);
         let mut reading = Reading {
             program: program.clone(),
@@ -152,8 +157,13 @@ impl Reader {
     ///
     /// # Errors
     /// The file cannot be opened or decoded any more.
-    pub fn picture(&mut self, file: &ImageFile, frame: u32, at_least: GridSize) -> Result<ImageGrid, read::ReadError> {
-        let mut opened = read::open(&file.path, &self.limits)?;
+    pub fn picture(
+        &mut self,
+        file: &ImageFile,
+        frame: u32,
+        at_least: GridSize,
+    ) -> Result<ImageGrid, read::ReadError> {
+        let opened = read::open(&file.path, &self.limits)?;
         opened.decode(frame, Resolution::AtLeast(at_least), &mut self.codec)
     }
 
@@ -224,7 +234,7 @@ impl Reader {
         let started = Instant::now();
         let wanted = if options.full_decode { Resolution::Full } else { needed(pack, file) };
         let grid = read::open(&file.path, &self.limits)
-            .and_then(|mut opened| opened.decode(frame.frame, wanted, &mut self.codec))
+            .and_then(|opened| opened.decode(frame.frame, wanted, &mut self.codec))
             .map_err(|e| format!("{}: {}", place(), sentence(&e)))?;
         let decoded = Instant::now();
         spent.decode += decoded - started;
@@ -243,9 +253,7 @@ impl Reader {
             let engine = Engine::new(&self.runtime, Arc::clone(pack), self.threads)?;
             self.engines.insert(key.clone(), engine);
         }
-        self.engines
-            .get_mut(&key)
-            .ok_or_else(|| InferError::Preprocess("the session was lost".into()))
+        self.engines.get_mut(&key).ok_or_else(|| InferError::Preprocess("the session was lost".into()))
     }
 
     fn explain(

@@ -12,9 +12,7 @@ use serde::Serialize;
 
 use crate::intake::{Study, sentence};
 use crate::program::Program;
-use crate::reader::{
-    FrameExplanation, FrameOutcome, Options, Reader, Reading, ReadingError, Spent, path_of,
-};
+use crate::reader::{FrameExplanation, FrameOutcome, Options, Reader, Reading, ReadingError, Spent, path_of};
 
 /// The name of the schema, the first field of every result.
 pub const SCHEMA: &str = "overread.result/1";
@@ -285,7 +283,9 @@ impl StudyResult {
                     result.warnings.extend(reading.warnings.iter().cloned());
                     result.results.push(ProgramResult::new(study, reading));
                 }
-                Err(error) => result.reason = Some(Reason { code: "failed".into(), message: sentence(error) }),
+                Err(error) => {
+                    result.reason = Some(Reason { code: "failed".into(), message: sentence(error) })
+                }
             }
         }
         result.timings = timings.then_some(spent);
@@ -316,8 +316,7 @@ impl StudyResult {
 impl ProgramResult {
     fn new(study: &Study, reading: &Reading) -> Self {
         let pack = &reading.program.pack;
-        let status =
-            if reading.not_assessed.is_some() { Status::NotAssessed } else { Status::Classified };
+        let status = if reading.not_assessed.is_some() { Status::NotAssessed } else { Status::Classified };
         Self {
             program: reading.program.name.clone(),
             pack: PackReference {

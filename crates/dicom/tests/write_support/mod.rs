@@ -76,7 +76,8 @@ pub fn finding(label: &str, code: &str, meaning: &str, probability: f64) -> Find
         decision: Finding::decide(p(probability), rule_out, rule_in),
         rule_out,
         rule_in,
-        prevalence: p(0.08),
+        score: None,
+        prevalence: Some(p(0.08)),
         experimental: false,
     }
 }
