@@ -3,7 +3,7 @@
 use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{OriginDimensions, Point, Size};
 use embedded_graphics::mono_font::MonoTextStyle;
-use embedded_graphics::mono_font::iso_8859_1::{FONT_8X13, FONT_9X15_BOLD};
+use embedded_graphics::mono_font::iso_8859_1::{FONT_9X15, FONT_10X20};
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 use embedded_graphics::text::{Baseline, Text};
 use embedded_graphics::{Drawable, Pixel};
@@ -13,10 +13,10 @@ use overread_infer::manifest::{Filter, Fit, Preprocessing, VoiRule};
 
 use crate::reader::Reading;
 
-/// Pixels of one panel's longer side, at most.
+/// Pixels of one panel's longer side.
 pub const PANEL: u32 = 640;
 /// Height of a line of text.
-const LINE: i32 = 16;
+const LINE: i32 = 22;
 const MARGIN: i32 = 8;
 /// How much of the map's colour covers the picture where the map is strongest.
 const OPACITY: f32 = 0.55;
@@ -45,7 +45,7 @@ pub fn draw(
     let panel = display(grid, width, height)?;
     let lines = caption(reading, map);
     let panels = if map.is_some() { 2 } else { 1 };
-    let width_all = (width * panels).max(480);
+    let width_all = (width * panels).max(720);
     let caption_height = (lines.len() as i32 * LINE + 2 * MARGIN) as u32;
     let mut canvas = Canvas {
         picture: Picture {
@@ -61,10 +61,10 @@ pub fn draw(
     }
     for (i, (text, colour)) in lines.iter().enumerate() {
         let at = Point::new(MARGIN, height as i32 + MARGIN + i as i32 * LINE);
-        let style = if i == 0 {
-            MonoTextStyle::new(&FONT_9X15_BOLD, *colour)
+        let style = if i <= 1 {
+            MonoTextStyle::new(&FONT_10X20, *colour)
         } else {
-            MonoTextStyle::new(&FONT_8X13, *colour)
+            MonoTextStyle::new(&FONT_9X15, *colour)
         };
         // Drawing on this canvas cannot fail: what lies outside is left out.
         let _ = Text::with_baseline(text, at, style, Baseline::Top).draw(&mut canvas);
