@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use dicom_core::Tag;
+use dicom_core::dictionary::{DataDictionary, VirtualVr};
 use dicom_core::value::{PrimitiveValue, Value};
-use dicom_dictionary_std::{tags, uids};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
 use dicom_object::{InMemDicomObject, mem::InMemElement};
 use dicom_transfer_syntax_registry::entries;
 use overread_domain::{Channels, GridSize, Identified, ImageGrid, ModalityTransform, Photometric, Samples};
@@ -19,7 +20,7 @@ use super::meta::{self, Start};
 use super::scan::{Encoding, PixelElement, scan};
 use super::shape::{Colour, Shape};
 use super::source::{Inflated, Source};
-use super::syntax::{Codec, Syntax};
+use super::syntax::{Codec, IMPLICIT, Syntax};
 use super::transform::FrameView;
 use super::{Header, Limits, ReadError, Resolution, Tolerance, native, rle};
 
@@ -67,6 +68,7 @@ impl DicomFile {
         let found = scan(&source, base, syntax.encoding, limits)?;
         let mut object = parse(&found.header, base, syntax.encoding)?;
         drop(found.header);
+        unwrap_unknown(&mut object, limits);
         put_missing(&mut object, tags::SOP_CLASS_UID, sop_class);
         put_missing(&mut object, tags::SOP_INSTANCE_UID, sop_instance);
         if object.iter().next().is_none() && found.pixels.is_none() {
@@ -241,7 +243,7 @@ impl DicomFile {
         host: &mut CodecHost,
     ) -> Result<(Decoded, Option<Ybr>), ReadError> {
         let syntax = self.syntax.name;
-        let mut child = |codec| {
+        let mut child = |codec, bytes: &[u8]| {
             let question = Question { codec, reduce: reduce as u8, bytes: bytes.len() as u64 };
             let (size, components) = (reduced(info.size, reduce), info.components);
             let expected = Expected { size, components, precision: info.precision };
@@ -253,32 +255,27 @@ impl DicomFile {
         };
         let by_header = ybr_of(shape.colour);
         match info.kind {
-            StreamKind::Jpeg { unusual: true, .. } => {
-                Err(ReadError::Unsupported { what: "JPEG with arithmetic or hierarchical coding".to_owned() })
-            }
-            StreamKind::Jpeg { colour, .. } => {
+            StreamKind::Jpeg { colour } => {
                 let ybr = match colour {
-                    _ if info.components != 3 => false,
                     JpegColour::Rgb => false,
                     JpegColour::YCbCr => true,
                     JpegColour::Unsaid => shape.colour != Colour::Rgb,
                 };
-                if info.precision == 8 {
-                    let decoded =
-                        jpeg::lossy(bytes, info, ybr, reduce).map_err(|why| self.wrong(frame, why))?;
-                    return Ok((decoded, None));
+                match (info.precision, info.components) {
+                    (8, 1) => Ok((child(ChildCodec::Jpeg8, bytes)?, None)),
+                    (8, _) => Ok((child(ChildCodec::Jpeg8, &jpeg::with_colour(bytes, ybr))?, None)),
+                    (_, 1) => Ok((child(ChildCodec::Jpeg12, bytes)?, None)),
+                    _ => Err(ReadError::Unsupported { what: "12-bit JPEG in colour".to_owned() }),
                 }
-                if info.components != 1 {
-                    return Err(ReadError::Unsupported { what: "12-bit JPEG in colour".to_owned() });
-                }
-                Ok((child(ChildCodec::Jpeg12)?, None))
             }
             StreamKind::JpegLossless => {
                 let decoded = jpeg::lossless(bytes, info).map_err(|why| self.wrong(frame, why))?;
                 Ok((decoded, by_header))
             }
-            StreamKind::JpegLs { interleaved } => Ok((child(ChildCodec::JpegLs { interleaved })?, by_header)),
-            StreamKind::Jpeg2000 { .. } => Ok((child(ChildCodec::Jpeg2000)?, by_header)),
+            StreamKind::JpegLs { interleaved } => {
+                Ok((child(ChildCodec::JpegLs { interleaved }, bytes)?, by_header))
+            }
+            StreamKind::Jpeg2000 { .. } => Ok((child(ChildCodec::Jpeg2000, bytes)?, by_header)),
         }
     }
 
@@ -363,9 +360,36 @@ fn parse(header: &[u8], base: u64, encoding: Encoding) -> Result<InMemDicomObjec
         .map_err(|source| ReadError::Dataset { offset: base, source: Box::new(source) })
 }
 
+/// Sequences that a sender wrote as UN, because it did not know them, become sequences again (PS3.5 §6.2.2).
+fn unwrap_unknown(object: &mut InMemDicomObject, limits: &Limits) {
+    const END: [u8; 8] = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+    let known = |tag| StandardDataDictionary.by_tag(tag).is_some_and(|e| e.vr == VirtualVr::Exact(VR::SQ));
+    let unknown: Vec<Tag> =
+        object.iter().filter(|e| e.vr() == VR::UN && known(e.header().tag)).map(|e| e.header().tag).collect();
+    for tag in unknown {
+        let Some(Value::Primitive(PrimitiveValue::U8(value))) = object.get(tag).map(|e| e.value()) else {
+            continue;
+        };
+        let value = value.strip_suffix(&END).unwrap_or(value);
+        let mut bytes = Vec::with_capacity(value.len() + 8);
+        bytes.extend_from_slice(&tag.0.to_le_bytes());
+        bytes.extend_from_slice(&tag.1.to_le_bytes());
+        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(value);
+        let source = Source::Memory(bytes.into());
+        let parsed = scan(&source, 0, IMPLICIT, limits).and_then(|found| parse(&found.header, 0, IMPLICIT));
+        match parsed.map(|mut o| o.take(tag)) {
+            Ok(Some(element)) => drop(object.put(element)),
+            _ => {
+                tracing::info!(tolerance = %Tolerance::InvalidTransform, "a sequence of unknown VR was left as it is")
+            }
+        }
+    }
+}
+
 fn put_missing(object: &mut InMemDicomObject, tag: Tag, uid: Option<String>) {
     if let Some(uid) = uid.filter(|_| object.get(tag).is_none()) {
-        object.put(InMemElement::new(tag, dicom_core::VR::UI, PrimitiveValue::from(uid)));
+        object.put(InMemElement::new(tag, VR::UI, PrimitiveValue::from(uid)));
     }
 }
 

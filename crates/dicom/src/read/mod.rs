@@ -89,7 +89,7 @@ impl Opened {
     ) -> Result<ImageGrid, ReadError> {
         match self {
             Self::Dicom(file) => file.decode(frame, resolution, host),
-            Self::Photograph(file) => file.decode(frame, resolution),
+            Self::Photograph(file) => file.decode(frame, resolution, host),
         }
     }
 }

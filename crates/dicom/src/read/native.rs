@@ -204,3 +204,63 @@ fn settle_u8(mut v: Vec<u8>, stored: u16, low_bit: u16, signed: bool) -> Samples
     }
     Samples::U8(v)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The meaning of a stored word by PS3.5 §8.1.1, the slow way.
+    fn meaning(word: u32, stored: u16, low: u16, signed: bool) -> i64 {
+        let value = (i64::from(word) >> low) & ((1 << stored) - 1);
+        if signed && value >= 1 << (stored - 1) { value - (1 << stored) } else { value }
+    }
+
+    fn values(samples: &Samples) -> Vec<i64> {
+        match samples {
+            Samples::U8(v) => v.iter().map(|x| i64::from(*x)).collect(),
+            Samples::I8(v) => v.iter().map(|x| i64::from(*x)).collect(),
+            Samples::U16(v) => v.iter().map(|x| i64::from(*x)).collect(),
+            Samples::I16(v) => v.iter().map(|x| i64::from(*x)).collect(),
+            Samples::U32(v) => v.iter().map(|x| i64::from(*x)).collect(),
+            Samples::I32(v) => v.iter().map(|x| i64::from(*x)).collect(),
+            Samples::F32(_) | Samples::F64(_) => Vec::new(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn stored_bits_are_kept_and_others_dropped(
+            words in prop::collection::vec(any::<u32>(), 1..20),
+            (allocated, stored, low) in prop::sample::select(vec![8u16, 16, 32])
+                .prop_flat_map(|a| (Just(a), 1..=a))
+                .prop_flat_map(|(a, s)| (Just(a), Just(s), 0..=a - s)),
+            signed: bool,
+        ) {
+            let (raw, words) = match allocated {
+                8 => (Samples::U8(words.iter().map(|w| *w as u8).collect()), words.iter().map(|w| w & 0xFF).collect()),
+                16 => (Samples::U16(words.iter().map(|w| *w as u16).collect()), words.iter().map(|w| w & 0xFFFF).collect()),
+                _ => (Samples::U32(words.clone()), words),
+            };
+            let wanted: Vec<i64> = words.iter().map(|w| meaning(*w, stored, low, signed)).collect();
+            let settled = settle(raw, stored, low, signed);
+            prop_assert_eq!(values(&settled), wanted);
+            let narrowest = match settled {
+                Samples::U8(_) | Samples::I8(_) => stored <= 8,
+                Samples::U16(_) | Samples::I16(_) => (9..=16).contains(&stored),
+                _ => stored > 16,
+            };
+            prop_assert!(narrowest);
+        }
+
+        #[test]
+        fn bits_unpack_least_significant_first(bits in prop::collection::vec(0u8..2, 1..100), shift in 0usize..8) {
+            let mut packed = vec![0u8; (bits.len() + shift).div_ceil(8)];
+            for (i, bit) in bits.iter().enumerate() {
+                packed[(i + shift) / 8] |= bit << ((i + shift) % 8);
+            }
+            prop_assert_eq!(unpack_bits(&packed, shift, bits.len()), bits);
+        }
+    }
+}

@@ -6,7 +6,9 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use overread_domain::{Channels, GridSize, ImageGrid, ModalityTransform, Photometric, Samples};
 
-use super::codec::stream::{JpegColour, StreamKind, inspect};
+use super::codec::host::{CodecHost, Expected};
+use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect};
+use super::codec::wire::{ChildCodec, Question};
 use super::codec::{self, jpeg};
 use super::{Header, Limits, ReadError, Resolution, source::Source};
 
@@ -88,13 +90,18 @@ impl PhotoFile {
     ///
     /// # Errors
     /// [`ReadError`]: another frame, or a damaged picture.
-    pub fn decode(&self, frame: u32, resolution: Resolution) -> Result<ImageGrid, ReadError> {
+    pub fn decode(
+        &self,
+        frame: u32,
+        resolution: Resolution,
+        host: &mut CodecHost,
+    ) -> Result<ImageGrid, ReadError> {
         if frame != 0 {
             return Err(ReadError::NoSuchFrame { frame, frames: 1 });
         }
         let wrong = |why| ReadError::Photograph { format: name(self.format), why };
-        let mut picture = match self.scaled(resolution) {
-            Some(picture) => picture.map_err(wrong)?,
+        let mut picture = match self.jpeg(resolution, host)? {
+            Some(picture) => picture,
             None => jpeg::guard(|| {
                 let decoder = decoder(&self.bytes, self.format, self.frame_bytes)?;
                 DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())
@@ -120,25 +127,30 @@ impl PhotoFile {
         })
     }
 
-    /// A JPEG at a reduced resolution; none where the picture is to be decoded in full.
-    fn scaled(&self, resolution: Resolution) -> Option<Result<DynamicImage, String>> {
-        let Resolution::AtLeast(wanted) = resolution else { return None };
-        let info = inspect(&self.bytes).ok().filter(|i| matches!(i.components, 1 | 3) && i.precision == 8)?;
-        let StreamKind::Jpeg { colour, unusual: false } = info.kind else { return None };
-        let k = codec::reduction(info.size, turned(wanted, self.orientation), 3);
-        if k == 0 {
-            return None;
-        }
-        Some(jpeg::lossy(&self.bytes, &info, colour != JpegColour::Rgb, k).and_then(|decoded| {
-            let Samples::U8(v) = decoded.samples else { return Err("not 8-bit".to_owned()) };
-            let (w, h) = (decoded.size.columns, decoded.size.rows);
-            let picture = if decoded.components == 1 {
-                image::GrayImage::from_raw(w, h, v).map(DynamicImage::from)
-            } else {
-                image::RgbImage::from_raw(w, h, v).map(DynamicImage::from)
-            };
-            picture.ok_or_else(|| "too few samples".to_owned())
-        }))
+    /// A grey or colour JPEG through the child, as JPEG in DICOM; none where it is something else.
+    fn jpeg(&self, resolution: Resolution, host: &mut CodecHost) -> Result<Option<DynamicImage>, ReadError> {
+        let info = inspect(&self.bytes).ok().filter(|i| matches!(i.components, 1 | 3) && i.precision == 8);
+        let Some(info @ StreamInfo { kind: StreamKind::Jpeg { colour }, components, .. }) = info else {
+            return Ok(None);
+        };
+        let reduce = match resolution {
+            Resolution::Full => 0,
+            Resolution::AtLeast(wanted) => codec::reduction(info.size, turned(wanted, self.orientation), 3),
+        };
+        let fixed = (components == 3).then(|| jpeg::with_colour(&self.bytes, colour != JpegColour::Rgb));
+        let bytes = fixed.as_deref().unwrap_or(&self.bytes);
+        let question = Question { codec: ChildCodec::Jpeg8, reduce: reduce as u8, bytes: bytes.len() as u64 };
+        let expected = Expected { size: codec::reduced(info.size, reduce), components, precision: 8 };
+        let decoded = host.decode(question, bytes, &expected);
+        let decoded =
+            decoded.map_err(|source| ReadError::Codec { syntax: "JPEG photograph", frame: 0, source })?;
+        let Samples::U8(v) = decoded.samples else { return Ok(None) };
+        let (w, h) = (decoded.size.columns, decoded.size.rows);
+        Ok(if components == 1 {
+            image::GrayImage::from_raw(w, h, v).map(DynamicImage::from)
+        } else {
+            image::RgbImage::from_raw(w, h, v).map(DynamicImage::from)
+        })
     }
 }
 

@@ -191,11 +191,19 @@ impl Walker<'_> {
         }
         // PS3.5 §6.2.2: UN of undefined length is a sequence in Implicit VR Little Endian.
         let outer = self.encoding;
-        if outer.explicit && &head.vr == b"UN" {
-            self.encoding = Encoding { explicit: false, big: false };
+        if !outer.explicit || &head.vr != b"UN" {
+            return self.items(head.tag, start, end, depth);
         }
+        self.encoding = Encoding { explicit: false, big: false };
         let result = self.items(head.tag, start, end, depth);
         self.encoding = outer;
+        // The parser reads the inside as explicit; with a length it leaves it as bytes. An item
+        // that holds it by length stays as long as it was.
+        if let Ok(after) = result {
+            let length = (after - start) as u32;
+            let four = if outer.big { length.to_be_bytes() } else { length.to_le_bytes() };
+            self.bytes[start - 4..start].copy_from_slice(&four);
+        }
         result
     }
 

@@ -1,7 +1,9 @@
 //! Values of a data set as plain numbers and text, read leniently and by tag.
 
+use dicom_core::dictionary::{DataDictionary, VirtualVr};
 use dicom_core::value::{PrimitiveValue, Value};
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
@@ -30,7 +32,7 @@ pub(crate) fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
     let element = object.get(tag)?;
     let values = match raw_words(element) {
         Some(words) => words.into_iter().map(f64::from).collect(),
-        None => element.to_multi_float64().ok()?,
+        None => raw_text_numbers(element).or_else(|| element.to_multi_float64().ok())?,
     };
     (!values.is_empty()).then_some(values)
 }
@@ -62,16 +64,27 @@ pub(crate) fn words(object: &InMemDicomObject, tag: Tag) -> Option<Vec<u16>> {
     }
 }
 
-/// The words of an element that a sender wrote as UN, as bytes.
+/// The words of an element that a sender wrote as UN, as bytes (always little endian, PS3.5 §6.2.2).
 fn raw_words(element: &InMemElement) -> Option<Vec<u16>> {
     if element.vr() != VR::UN {
         return None;
     }
+    let vr = StandardDataDictionary.by_tag(element.header().tag)?.vr;
+    let words = matches!(vr, VirtualVr::Exact(VR::US | VR::SS) | VirtualVr::Xs | VirtualVr::Ox);
     match element.value() {
-        Value::Primitive(PrimitiveValue::U8(v))
-            if v.len() % 2 == 0 && v.len() <= 8 && v.iter().any(|b| !b.is_ascii_graphic()) =>
-        {
+        Value::Primitive(PrimitiveValue::U8(v)) if words => {
             Some(v.chunks_exact(2).map(|p| u16::from_le_bytes([p[0], p[1]])).collect())
+        }
+        _ => None,
+    }
+}
+
+/// The numbers of a text element that a sender wrote as UN.
+fn raw_text_numbers(element: &InMemElement) -> Option<Vec<f64>> {
+    match element.value() {
+        Value::Primitive(PrimitiveValue::U8(v)) if element.vr() == VR::UN => {
+            let text = std::str::from_utf8(v).ok()?.trim_matches(['\0', ' ']);
+            text.split('\\').map(|t| t.trim().parse().ok()).collect()
         }
         _ => None,
     }

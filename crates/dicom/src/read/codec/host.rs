@@ -164,7 +164,7 @@ impl Running {
                 Samples::U32(v)
             }
         };
-        Ok(Ok(Decoded { size: expected.size, components: expected.components, samples }))
+        Ok(Ok(Decoded { size: expected.size, samples }))
     }
 
     /// Ends the child for good and says how it went.

@@ -1,6 +1,6 @@
 //! Codecs. Safe Rust runs in process; C, and Rust with much unsafe code, run in a child process.
 //!
-//! [`stream`] reads the markers of a compressed frame, [`jpeg`] decodes 8-bit and lossless JPEG here,
+//! [`stream`] reads the markers of a compressed frame, [`jpeg`] decodes lossless JPEG here,
 //! [`host`] sends the rest to the child, which [`worker`] is; [`wire`] is what the two say to each other.
 
 pub(crate) mod host;
@@ -14,7 +14,6 @@ use overread_domain::{GridSize, Samples};
 /// A decoded frame as the stream has it: interleaved, in the narrowest unsigned words that hold it.
 pub(crate) struct Decoded {
     pub(crate) size: GridSize,
-    pub(crate) components: u16,
     pub(crate) samples: Samples,
 }
 

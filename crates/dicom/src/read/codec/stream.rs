@@ -18,8 +18,6 @@ pub(crate) enum StreamKind {
     Jpeg {
         /// What the stream says of its colour.
         colour: JpegColour,
-        /// Arithmetic coding or hierarchical.
-        unusual: bool,
     },
     /// Lossless JPEG (process 14).
     JpegLossless,
@@ -117,7 +115,7 @@ fn jpeg_info((marker, body): (u8, &[u8]), scan: &[u8], adobe: Option<u8>, jfif: 
                 None if ids? == *b"RGB" => JpegColour::Rgb,
                 None => JpegColour::Unsaid,
             };
-            StreamKind::Jpeg { colour, unusual: marker > 0xC2 }
+            StreamKind::Jpeg { colour }
         }
     };
     Some(StreamInfo { kind, size, components, precision })

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 pub(crate) enum ChildCodec {
     Jpeg2000,
     JpegLs { interleaved: bool },
+    Jpeg8,
     Jpeg12,
 }
 
@@ -18,7 +19,8 @@ impl ChildCodec {
             Self::Jpeg2000 => 1,
             Self::JpegLs { interleaved: true } => 2,
             Self::JpegLs { interleaved: false } => 3,
-            Self::Jpeg12 => 4,
+            Self::Jpeg8 => 4,
+            Self::Jpeg12 => 5,
         }
     }
 
@@ -27,7 +29,8 @@ impl ChildCodec {
             1 => Some(Self::Jpeg2000),
             2 => Some(Self::JpegLs { interleaved: true }),
             3 => Some(Self::JpegLs { interleaved: false }),
-            4 => Some(Self::Jpeg12),
+            4 => Some(Self::Jpeg8),
+            5 => Some(Self::Jpeg12),
             _ => None,
         }
     }

@@ -39,6 +39,7 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
         let decoded = match question.codec {
             ChildCodec::Jpeg2000 => jpeg2000(&bytes, u32::from(question.reduce)),
             ChildCodec::JpegLs { interleaved } => jpeg_ls(&bytes, interleaved),
+            ChildCodec::Jpeg8 => jpeg8(&bytes, u32::from(question.reduce)),
             ChildCodec::Jpeg12 => jpeg12(&bytes),
         };
         match decoded {
@@ -146,6 +147,23 @@ fn jpeg_ls(bytes: &[u8], interleaved: bool) -> Result<Frame, String> {
         Words::Two(if planar { crate::read::native::interleave(&words) } else { words })
     };
     Ok(Frame { columns: info.width, rows: info.height, components, samples })
+}
+
+fn jpeg8(bytes: &[u8], reduce: u32) -> Result<Frame, String> {
+    let mut decoder = libjpeg_turbo_rs::Decoder::new(bytes).map_err(|e| e.to_string())?;
+    let scale = libjpeg_turbo_rs::ScalingFactor::try_new(1, 1 << reduce.min(3)).map_err(|e| e.to_string())?;
+    decoder.set_scale(scale);
+    // A damaged stream is refused: grey where pixels should be would be read as a finding.
+    decoder.set_stop_on_warning(true);
+    let image = decoder.decode_image().map_err(|e| e.to_string())?;
+    let size = |n: usize| u32::try_from(n).map_err(|e| e.to_string());
+    let components = image.pixel_format.bytes_per_pixel() as u16;
+    Ok(Frame {
+        columns: size(image.width)?,
+        rows: size(image.height)?,
+        components,
+        samples: Words::One(image.data),
+    })
 }
 
 fn jpeg12(bytes: &[u8]) -> Result<Frame, String> {
