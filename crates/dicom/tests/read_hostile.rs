@@ -1,5 +1,7 @@
 //! Files that are damaged or want to do damage: each gets a clear answer, none gets memory or time.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::io::Write;

@@ -11,7 +11,7 @@ use dicom_transfer_syntax_registry::entries;
 use overread_domain::{Channels, GridSize, Identified, ImageGrid, ModalityTransform, Photometric, Samples};
 
 use super::codec::host::{CodecHost, Expected};
-use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect};
+use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect, without_padding};
 use super::codec::wire::{ChildCodec, Question};
 use super::codec::{self, Decoded, jpeg, reduced};
 use super::colour::{self, Palette};
@@ -275,7 +275,9 @@ impl DicomFile {
             StreamKind::JpegLs { interleaved } => {
                 Ok((child(ChildCodec::JpegLs { interleaved }, bytes)?, by_header))
             }
-            StreamKind::Jpeg2000 { .. } => Ok((child(ChildCodec::Jpeg2000, bytes)?, by_header)),
+            StreamKind::Jpeg2000 { .. } => {
+                Ok((child(ChildCodec::Jpeg2000, without_padding(bytes))?, by_header))
+            }
         }
     }
 
