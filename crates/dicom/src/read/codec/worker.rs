@@ -153,9 +153,11 @@ fn jpeg8(bytes: &[u8], reduce: u32) -> Result<Frame, String> {
     let mut decoder = libjpeg_turbo_rs::Decoder::new(bytes).map_err(|e| e.to_string())?;
     let scale = libjpeg_turbo_rs::ScalingFactor::try_new(1, 1 << reduce.min(3)).map_err(|e| e.to_string())?;
     decoder.set_scale(scale);
-    // A damaged stream is refused: grey where pixels should be would be read as a finding.
-    decoder.set_stop_on_warning(true);
     let image = decoder.decode_image().map_err(|e| e.to_string())?;
+    // Stray bytes between markers are no warning; grey where pixels should be is, and is refused.
+    if let Some(warning) = image.warnings.first() {
+        return Err(format!("the stream is damaged: {warning:?}"));
+    }
     let size = |n: usize| u32::try_from(n).map_err(|e| e.to_string());
     let components = image.pixel_format.bytes_per_pixel() as u16;
     Ok(Frame {
