@@ -68,6 +68,9 @@ impl DicomFile {
         let found = scan(&source, base, syntax.encoding, limits)?;
         let mut object = parse(&found.header, base, syntax.encoding)?;
         drop(found.header);
+        if found.uneven {
+            tolerances.push(Tolerance::UnevenLength);
+        }
         unwrap_unknown(&mut object, limits);
         put_missing(&mut object, tags::SOP_CLASS_UID, sop_class);
         put_missing(&mut object, tags::SOP_INSTANCE_UID, sop_instance);
