@@ -183,7 +183,7 @@ impl Walker<'_> {
         } else {
             StandardDataDictionary.by_tag(head.tag).map_or(1, |e| value_width(e.vr.relaxed()))
         };
-        if head.length % width == 0 {
+        if head.length.is_multiple_of(width) {
             return Ok(());
         }
         if !self.encoding.explicit {
