@@ -1,5 +1,7 @@
 //! Files that are damaged or want to do damage: each gets a clear answer, none gets memory or time.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::io::Write;
@@ -220,4 +222,17 @@ fn nothing_of_the_patient_is_printed() {
     let file = opened(sound()).unwrap();
     let text = format!("{:?}", file.header());
     assert!(!text.contains("CANARY") && !text.contains("1.2.3.4.5"), "{text}");
+}
+
+#[test]
+fn an_uneven_length_does_not_lead_the_parser_astray() {
+    // Found by fuzzing: FL of 10 bytes; the two left over were read as the next element's tag, and
+    // what followed as a length of hundreds of megabytes.
+    let mut file = Dicom::new(EXPLICIT);
+    file.put(0x18, 0x1020, b"FL", b"version 1 ").put(0x20, 0xD, b"UI", b"1.2.999.999.99.9.9999.8888");
+    file.grey(2, 1, 8, 8, false).put(0x7FE0, 0x10, b"OB", &[1, 2]);
+    let read = opened(file.bytes).unwrap();
+    assert_eq!(read.header().tolerances, [Tolerance::UnevenLength]);
+    assert_eq!(read.header().study_instance_uid.as_ref().unwrap().as_str(), "1.2.999.999.99.9.9999.8888");
+    assert!(read.decode(0, Resolution::Full, &mut support::host()).is_ok());
 }

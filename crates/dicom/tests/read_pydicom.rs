@@ -1,5 +1,7 @@
 //! Every test file of pydicom, read by pydicom and by us.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -137,7 +139,8 @@ fn allowed(syntax: &str, photometric: &str) -> f64 {
 fn compare(grid: &ImageGrid, theirs: &Value, out: &Path) -> Result<f64, String> {
     let stored = load(&theirs["stored"], out);
     let shape: Vec<u64> = theirs["shape"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
-    let ours: Vec<f64> = for_samples!(&grid.samples, v => v.iter().map(|x| *x as f64).collect());
+    #[allow(clippy::useless_conversion, reason = "of the eight sample types one is f64 already")]
+    let ours: Vec<f64> = for_samples!(&grid.samples, v => v.iter().map(|x| f64::from(*x)).collect());
     if shape[..2] != [u64::from(grid.size.rows), u64::from(grid.size.columns)] || ours.len() != stored.len() {
         return Err(format!("size {shape:?} and {:?}", grid.size));
     }

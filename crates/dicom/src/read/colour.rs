@@ -123,7 +123,7 @@ fn channel(
     };
     let unusable = |why: &str| ReadError::Unusable { tag, name, why: why.into() };
     // 8-bit entries come two to a word (PS3.3 §C.7.6.3.1.6), or, wrongly, one to a word.
-    let packed = bits <= 8 && words.len() < entries.max(2) || (bits <= 8 && is_segmented);
+    let packed = bits <= 8 && (is_segmented || words.len() < entries);
     let values: Vec<u16> =
         if packed { words.iter().flat_map(|w| w.to_le_bytes()).map(u16::from).collect() } else { words };
     let table = if is_segmented {
@@ -188,13 +188,12 @@ fn segment(
                 words[0] | words[1] << 16
             };
             // An indirect segment repeats segments, never indirect ones; each names where one starts.
-            let mut index = starts.binary_search(&offset).ok()?;
-            for _ in 0..n {
+            let first = starts.binary_search(&offset).ok()?;
+            for start in starts.get(first..first + n)? {
                 if out.len() > entries {
                     break;
                 }
-                segment(values, *starts.get(index)?, starts, narrow, entries, out, false)?;
-                index += 1;
+                segment(values, *start, starts, narrow, entries, out, false)?;
             }
             Some(at + if narrow { 6 } else { 4 })
         }

@@ -11,7 +11,7 @@ use dicom_transfer_syntax_registry::entries;
 use overread_domain::{Channels, GridSize, Identified, ImageGrid, ModalityTransform, Photometric, Samples};
 
 use super::codec::host::{CodecHost, Expected};
-use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect};
+use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect, without_padding};
 use super::codec::wire::{ChildCodec, Question};
 use super::codec::{self, Decoded, jpeg, reduced};
 use super::colour::{self, Palette};
@@ -68,6 +68,9 @@ impl DicomFile {
         let found = scan(&source, base, syntax.encoding, limits)?;
         let mut object = parse(&found.header, base, syntax.encoding)?;
         drop(found.header);
+        if found.uneven {
+            tolerances.push(Tolerance::UnevenLength);
+        }
         unwrap_unknown(&mut object, limits);
         put_missing(&mut object, tags::SOP_CLASS_UID, sop_class);
         put_missing(&mut object, tags::SOP_INSTANCE_UID, sop_instance);
@@ -275,7 +278,9 @@ impl DicomFile {
             StreamKind::JpegLs { interleaved } => {
                 Ok((child(ChildCodec::JpegLs { interleaved }, bytes)?, by_header))
             }
-            StreamKind::Jpeg2000 { .. } => Ok((child(ChildCodec::Jpeg2000, bytes)?, by_header)),
+            StreamKind::Jpeg2000 { .. } => {
+                Ok((child(ChildCodec::Jpeg2000, without_padding(bytes))?, by_header))
+            }
         }
     }
 

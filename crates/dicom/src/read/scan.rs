@@ -38,6 +38,8 @@ pub(crate) struct PixelElement {
 pub(crate) struct Scan {
     pub(crate) header: Vec<u8>,
     pub(crate) pixels: Option<PixelElement>,
+    /// An element's length is no whole number of its values; it was kept as bytes or text.
+    pub(crate) uneven: bool,
 }
 
 struct Head {
@@ -54,6 +56,7 @@ struct Walker<'a> {
     bytes: Vec<u8>,
     encoding: Encoding,
     limits: &'a Limits,
+    uneven: bool,
 }
 
 /// Walks the data set that starts at `base`.
@@ -63,7 +66,7 @@ pub(crate) fn scan(
     encoding: Encoding,
     limits: &Limits,
 ) -> Result<Scan, ReadError> {
-    let mut walker = Walker { source, base, bytes: Vec::new(), encoding, limits };
+    let mut walker = Walker { source, base, bytes: Vec::new(), encoding, limits, uneven: false };
     let mut at = 0;
     let mut pixels = None;
     while walker.have(at, 8)? {
@@ -80,7 +83,7 @@ pub(crate) fn scan(
         at = walker.skip(&head, value, 0)?;
     }
     walker.bytes.truncate(at);
-    Ok(Scan { header: walker.bytes, pixels })
+    Ok(Scan { header: walker.bytes, pixels, uneven: walker.uneven })
 }
 
 fn is_pixels(tag: Tag) -> bool {
@@ -168,7 +171,28 @@ impl Walker<'_> {
         if self.is_sequence(head) && head.length > 0 {
             self.sequence(head, value, Some(end), depth + 1)?;
         }
+        self.even_out(head, value)?;
         Ok(end)
+    }
+
+    /// The parser reads whole values and would take the rest of an uneven element for the next
+    /// header; such an element becomes text or bytes, whose lengths are free.
+    fn even_out(&mut self, head: &Head, value: usize) -> Result<(), ReadError> {
+        let width = if self.encoding.explicit {
+            std::str::from_utf8(&head.vr).ok().and_then(|t| t.parse().ok()).map_or(1, value_width)
+        } else {
+            StandardDataDictionary.by_tag(head.tag).map_or(1, |e| value_width(e.vr.relaxed()))
+        };
+        if head.length.is_multiple_of(width) {
+            return Ok(());
+        }
+        if !self.encoding.explicit {
+            return Err(self.malformed(head.tag, value, "its length is no whole number of values"));
+        }
+        let vr_at = value + 4 - head.size;
+        self.bytes[vr_at..vr_at + 2].copy_from_slice(if head.size == 8 { b"LT" } else { b"OB" });
+        self.uneven = true;
+        Ok(())
     }
 
     fn is_sequence(&self, head: &Head) -> bool {
@@ -266,6 +290,16 @@ impl Walker<'_> {
             }
             at = self.skip(&head, at + head.size, depth)?;
         }
+    }
+}
+
+/// Bytes of one value of a binary VR; 1 for text and bytes.
+const fn value_width(vr: VR) -> u32 {
+    match vr {
+        VR::SS | VR::US | VR::OW => 2,
+        VR::AT | VR::FL | VR::OF | VR::OL | VR::SL | VR::UL => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        _ => 1,
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Tolerance {
     OtherPixelRepresentation,
     /// Pixel data are cut short within the padding of the last frame, or lack their delimiter.
     MissingDelimiter,
+    /// A binary element's length is no whole number of values; it was kept as it is and not used.
+    UnevenLength,
     /// An attribute of the transforms could not be used and was left out.
     InvalidTransform,
 }
@@ -48,6 +50,7 @@ impl fmt::Display for Tolerance {
             Self::OtherCodestream => "compressed stream is of another kind than the transfer syntax",
             Self::OtherPixelRepresentation => "compressed stream has another depth or sign than the header",
             Self::MissingDelimiter => "pixel data end without their delimiter",
+            Self::UnevenLength => "a binary element whose length is no whole number of values",
             Self::InvalidTransform => "an unusable transform attribute was left out",
         })
     }

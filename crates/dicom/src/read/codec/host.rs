@@ -110,16 +110,9 @@ impl CodecHost {
         let _ = rustix::pipe::fcntl_setpipe_size(&output, 1 << 20);
         let greeting =
             Greeting { memory_bytes: self.limits.memory_bytes, cpu_seconds: self.limits.cpu_seconds };
-        let greeted = greeting.write(&mut input);
-        let running = Running { child: Arc::new(Mutex::new(child)), input, output };
-        match greeted {
-            Ok(()) => Ok(running),
-            Err(error) => {
-                let mut running = running;
-                running.end(&error);
-                Err(error)
-            }
-        }
+        // A child that is dead already is told by the question that follows.
+        let _ = greeting.write(&mut input);
+        Ok(Running { child: Arc::new(Mutex::new(child)), input, output })
     }
 }
 

@@ -121,6 +121,12 @@ fn jpeg_info((marker, body): (u8, &[u8]), scan: &[u8], adobe: Option<u8>, jfif: 
     Some(StreamInfo { kind, size, components, precision })
 }
 
+/// A JPEG 2000 codestream without what follows its end marker: the decoder takes padding for damage.
+pub(crate) fn without_padding(bytes: &[u8]) -> &[u8] {
+    let end = bytes.windows(2).rposition(|w| w == [0xFF, 0xD9]);
+    end.map_or(bytes, |at| &bytes[..at + 2])
+}
+
 /// SIZ and the decomposition levels of COD and COC (ISO/IEC 15444-1 Annex A).
 fn jpeg2000(bytes: &[u8]) -> Result<StreamInfo, String> {
     jpeg2000_info(bytes).ok_or_else(|| "the JPEG 2000 header is cut short or wrong".to_owned())

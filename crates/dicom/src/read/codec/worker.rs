@@ -2,7 +2,9 @@
 //!
 //! It has no keys, no environment and no files; memory and time are limited before it reads a frame.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use bytemuck::cast_slice;
@@ -12,10 +14,17 @@ use super::wire::{Answer, ChildCodec, Greeting, Question};
 
 /// Decodes frames for a codec host until it closes the pipe: what a child process runs, and nothing else.
 pub fn codec_worker_main() -> ExitCode {
-    match serve(&mut io::stdin().lock(), &mut io::stdout().lock()) {
+    match pipes().and_then(|(mut input, mut output)| serve(&mut input, &mut output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(2),
     }
+}
+
+/// The pipes themselves: standard output would look for line ends in megabytes of samples.
+fn pipes() -> io::Result<(File, File)> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
 }
 
 fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
@@ -153,9 +162,11 @@ fn jpeg8(bytes: &[u8], reduce: u32) -> Result<Frame, String> {
     let mut decoder = libjpeg_turbo_rs::Decoder::new(bytes).map_err(|e| e.to_string())?;
     let scale = libjpeg_turbo_rs::ScalingFactor::try_new(1, 1 << reduce.min(3)).map_err(|e| e.to_string())?;
     decoder.set_scale(scale);
-    // A damaged stream is refused: grey where pixels should be would be read as a finding.
-    decoder.set_stop_on_warning(true);
     let image = decoder.decode_image().map_err(|e| e.to_string())?;
+    // Stray bytes between markers are no warning; grey where pixels should be is, and is refused.
+    if let Some(warning) = image.warnings.first() {
+        return Err(format!("the stream is damaged: {warning:?}"));
+    }
     let size = |n: usize| u32::try_from(n).map_err(|e| e.to_string());
     let components = image.pixel_format.bytes_per_pixel() as u16;
     Ok(Frame {
