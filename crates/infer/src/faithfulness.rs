@@ -1,7 +1,7 @@
 //! Does an explanation point at what the answer rests on? The deletion test (Petsiuk 2018, RISE) against two maps that
 //! know nothing of the picture: random ones, and one that simply prefers the centre.
 
-use overread_domain::{Explanation, Probability};
+use overread_domain::Explanation;
 use serde::Serialize;
 
 use crate::engine::Engine;
@@ -14,8 +14,9 @@ const STEPS: usize = 12;
 /// Random maps that are averaged.
 const RANDOM_MAPS: u64 = 4;
 
-/// Areas under deletion curves: the mean probability while the picture is blurred away, cell by cell, from what the map
-/// holds most important. The lower the area, the more the map pointed at what mattered.
+/// Areas under deletion curves: the mean logit while the picture is blurred away, cell by cell, from what the map holds most
+/// important. The lower the area, the more the map pointed at what mattered. The logit, not the probability: a sure answer stays
+/// near 1 whatever is deleted, and a map is a decomposition of the logit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Faithfulness {
     /// The label of the map.
@@ -65,10 +66,7 @@ fn area(
         .map(|step| with_cells_replaced(tensor, blurred, grid, &order[..order.len() * step / STEPS]))
         .collect();
     let outputs = engine.run(&stages, false)?;
-    let calibration = engine.pack().manifest.findings[label].calibration;
-    let (slope, intercept) = calibration.map_or((1.0, 0.0), |c| (c.slope, c.intercept));
-    let curve: Vec<f64> =
-        outputs.iter().map(|o| Probability::from_logit(slope * o.logits[label] + intercept).get()).collect();
+    let curve: Vec<f64> = outputs.iter().map(|o| o.logits[label]).collect();
     // Trapezoids over equal steps.
     Ok(curve.windows(2).map(|w| f64::midpoint(w[0], w[1])).sum::<f64>() / STEPS as f64)
 }

@@ -34,20 +34,24 @@ pub fn children() -> Vec<PathBuf> {
     files
 }
 
-/// The binary, with the starter packs, the pinned ONNX Runtime and an empty home.
-pub fn overread() -> Command {
-    let library = std::fs::read_dir(tools().join("onnxruntime/onnxruntime/capi"))
+/// The pinned ONNX Runtime.
+pub fn onnxruntime() -> PathBuf {
+    std::fs::read_dir(tools().join("onnxruntime/onnxruntime/capi"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .find(|path| path.to_string_lossy().contains("libonnxruntime.so."))
-        .expect("no ONNX Runtime; run ./x setup");
+        .expect("no ONNX Runtime; run ./x setup")
+}
+
+/// The binary, with the starter packs, the pinned ONNX Runtime and an empty home.
+pub fn overread() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overread"));
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", "/nonexistent")
         .env("OVERREAD_PACKS", workspace().join("models"))
-        .env("OVERREAD_ONNXRUNTIME", library);
+        .env("OVERREAD_ONNXRUNTIME", onnxruntime());
     command
 }
 

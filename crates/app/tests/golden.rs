@@ -1,5 +1,7 @@
 //! The starter pack's golden results: preprocessing and answers equal those of the training code.
 
+mod support;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,27 +12,11 @@ use overread_infer::{Engine, Pack, Runtime, TrustList};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-fn tools() -> PathBuf {
-    std::env::var_os("OVERREAD_TOOLS").map_or_else(|| workspace().join(".tools"), PathBuf::from)
-}
+use support::{tools, workspace};
 
 fn runtime() -> Runtime {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
-    let load = || {
-        let folder = tools().join("onnxruntime/onnxruntime/capi");
-        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}; run ./x setup", folder.display()));
-        let library = entries
-            .map(|e| e.unwrap().path())
-            .find(|p| p.to_string_lossy().contains("libonnxruntime.so."))
-            .expect("no ONNX Runtime; run ./x setup");
-        Runtime::load(&library).unwrap()
-    };
-    RUNTIME.get_or_init(load).clone()
+    RUNTIME.get_or_init(|| Runtime::load(&support::onnxruntime()).unwrap()).clone()
 }
 
 fn starter() -> PathBuf {
@@ -58,13 +44,10 @@ fn golden() -> Vec<(PathBuf, Value)> {
     entries.into_iter().map(with_file).collect()
 }
 
-/// Photographs need no child process.
-fn no_codec() -> CodecHost {
-    CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default())
-}
-
 fn decode(path: &Path, resolution: Resolution) -> overread_domain::ImageGrid {
-    read::open(path, &Limits::default()).unwrap().decode(0, resolution, &mut no_codec()).unwrap()
+    let binary = env!("CARGO_BIN_EXE_overread").into();
+    let mut codec = CodecHost::new(binary, vec!["codec-worker".into()], CodecLimits::default());
+    read::open(path, &Limits::default()).unwrap().decode(0, resolution, &mut codec).unwrap()
 }
 
 #[test]
