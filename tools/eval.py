@@ -79,7 +79,7 @@ def faithfulness(program, positives):
     command = [os.environ["OVERREAD_BIN"], "classify", *map(str, positives), "--program", program, "--format", "jsonl", "--faithfulness"]
     run = subprocess.run(command, capture_output=True, text=True)
     tests = [e["faithfulness"] for line in run.stdout.splitlines() for one in json.loads(line)["results"] for e in one["explanations"]]
-    print(f"\nexplanations, deletion test on {len(tests)} positive images (mean logit under the map's curve {np.mean([t['deletion_auc'] for t in tests]):.3f})")
+    print(f"\nexplanations, deletion test on {len(tests)} positive images (area under the map's curve {np.mean([t['deletion_auc'] for t in tests]):.3f})")
     for other in ("random", "centre"):
         gain = np.array([t[f"{other}_auc"] - t["deletion_auc"] for t in tests])
         interval = stats.bootstrap((gain,), np.mean, rng=np.random.default_rng(1)).confidence_interval

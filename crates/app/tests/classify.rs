@@ -1,4 +1,5 @@
 //! `overread classify` on good and bad input, with packs whose answers are known.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
@@ -39,7 +40,11 @@ fn results_satisfy_the_documented_schema() {
     let folder = tempfile::tempdir().unwrap();
     let schema = workspace().join("docs/schema/overread.result-1.json");
     let printed = text(&run(overread().arg("schema")).stdout);
-    assert_eq!(printed, fs::read_to_string(&schema).unwrap(), "run: overread schema > docs/schema/overread.result-1.json");
+    assert_eq!(
+        printed,
+        fs::read_to_string(&schema).unwrap(),
+        "run: overread schema > docs/schema/overread.result-1.json"
+    );
     let bad = folder.path().join("text.dcm");
     fs::write(&bad, "this is a text").unwrap();
     let output = brightness(&[&children()[0], &bad, &samples().join("data_store/data/RG1_UNCI.dcm")]);
@@ -112,7 +117,10 @@ fn a_study_that_no_program_reads_is_not_assessed_and_says_so() {
     let mut command = overread();
     let output = run(command.arg("classify").arg(mr).args(["--format", "jsonl"]));
     let answer = &results(&output)[0];
-    assert_eq!((&answer["status"], &answer["reason"]["code"]), (&"not-assessed".into(), &"no-program".into()));
+    assert_eq!(
+        (&answer["status"], &answer["reason"]["code"]),
+        (&"not-assessed".into(), &"no-program".into())
+    );
     assert!(output.status.success());
 }
 
@@ -122,7 +130,8 @@ fn prevalence_moves_the_probability_and_not_the_decision() {
     let answer = |prevalence: &str| {
         let mut command = overread();
         command.arg("classify").arg(file).arg("--pack").arg(synthetic("brightness"));
-        let output = run(command.args(["--allow-untrusted", "--format", "jsonl", "--prevalence", prevalence]));
+        let output =
+            run(command.args(["--allow-untrusted", "--format", "jsonl", "--prevalence", prevalence]));
         results(&output)[0]["results"][0]["findings"][0].clone()
     };
     let (half, rare) = (answer("0.5"), answer("0.05"));

@@ -1,4 +1,5 @@
 //! The starter pack's golden results: preprocessing and answers equal those of the training code.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
@@ -31,7 +32,8 @@ fn open(folder: &Path) -> Arc<Pack> {
 fn golden() -> Vec<(PathBuf, Value)> {
     let folder = starter().join("golden");
     let pictures = tools().join("samples/pneumonia_model_package/datasets/pneumonia-data/val");
-    let entries: Vec<Value> = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
+    let entries: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
     let with_file = |entry: Value| {
         let name = entry["file"].as_str().unwrap();
         let path = [folder.join(name), pictures.join(name)].into_iter().find(|p| p.is_file());
@@ -114,7 +116,8 @@ fn the_fused_graph_equals_backbone_and_head() {
         let output = &apart.run(&[tensor], true).unwrap()[0];
         assert!((a - output.logits[0]).abs() < 1e-4, "{a} against {}", output.logits[0]);
         // And the map is an exact decomposition: all maps differ from their logits by the same bias.
-        let bias = output.logits[0] - output.explanations[0].values.iter().map(|v| f64::from(*v)).sum::<f64>();
+        let bias =
+            output.logits[0] - output.explanations[0].values.iter().map(|v| f64::from(*v)).sum::<f64>();
         biases.push(bias);
     }
     assert!(biases.iter().all(|b| (b - biases[0]).abs() < 1e-4), "{biases:?}");

@@ -1,4 +1,5 @@
 //! A canary: marked identity goes through every path of the command line and must not come out but where it belongs.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
@@ -25,7 +26,8 @@ data.save_as(sys.argv[2])
 fn marked(folder: &Path, name: &str, how: &str) {
     let python = tools().join("venv/bin/python");
     let source = samples().join("data_store/data/RG1_UNCI.dcm");
-    let status = Command::new(python).arg("-c").arg(MARK).arg(source).arg(folder.join(name)).arg(how).status();
+    let status =
+        Command::new(python).arg("-c").arg(MARK).arg(source).arg(folder.join(name)).arg(how).status();
     assert!(status.expect("python; run ./x setup").success());
 }
 
@@ -45,7 +47,12 @@ fn identity_goes_into_the_patients_objects_and_nowhere_else() {
     let mut said = String::new();
     for format in ["text", "jsonl", "json"] {
         let mut command = overread();
-        command.env("OVERREAD_LOG", "trace").arg("classify").arg(&input).arg("--pack").arg(synthetic("brightness"));
+        command
+            .env("OVERREAD_LOG", "trace")
+            .arg("classify")
+            .arg(&input)
+            .arg("--pack")
+            .arg(synthetic("brightness"));
         command.args(["--allow-untrusted", "--format", format, "--faithfulness", "--out"]).arg(&out);
         // The synthetic pack reads DX and OT; the radiograph is CR: read it under another manifest too.
         let output = run(&mut command);
@@ -53,7 +60,12 @@ fn identity_goes_into_the_patients_objects_and_nowhere_else() {
         said += &text(&output.stderr);
     }
     let mut command = overread();
-    command.env("OVERREAD_LOG", "trace").arg("classify").arg(&input).args(["--program", "cxr-pneumonia", "--out"]).arg(&out);
+    command
+        .env("OVERREAD_LOG", "trace")
+        .arg("classify")
+        .arg(&input)
+        .args(["--program", "cxr-pneumonia", "--out"])
+        .arg(&out);
     let output = run(&mut command);
     said += &text(&output.stdout);
     said += &text(&output.stderr);

@@ -1,4 +1,5 @@
 //! `overread pack …`: listing, checking, signing, importing, refusing.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
@@ -82,6 +83,9 @@ fn a_missing_tensor_and_a_missing_library_are_named() {
     fs::remove_file(pack.join("head.safetensors")).unwrap();
     let output = run(overread().args(["pack", "verify"]).arg(&pack));
     assert!(text(&output.stderr).contains("head.safetensors"), "{}", text(&output.stderr));
-    let output = run(overread().args(["pack", "verify"]).arg(synthetic("brightness")).args(["--onnxruntime", "/nonexistent.so"]));
+    let output = run(overread()
+        .args(["pack", "verify"])
+        .arg(synthetic("brightness"))
+        .args(["--onnxruntime", "/nonexistent.so"]));
     assert!(text(&output.stderr).contains("/nonexistent.so"), "{}", text(&output.stderr));
 }

@@ -1,4 +1,5 @@
 //! Every report and capture of the samples satisfies dciodvfy, and highdicom reads back what the JSON says.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
@@ -13,14 +14,21 @@ fn studies(folder: &Path) -> Vec<PathBuf> {
     for picture in children() {
         let wrapped = folder.join(picture.file_stem().unwrap()).with_extension("dcm");
         let mut command = overread();
-        command.arg("wrap").arg(&picture).arg("--out").arg(&wrapped).args(["--imager-pixel-spacing", "0.143"]);
+        command
+            .arg("wrap")
+            .arg(&picture)
+            .arg("--out")
+            .arg(&wrapped)
+            .args(["--imager-pixel-spacing", "0.143"]);
         let output = run(&mut command);
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert_eq!(dciodvfy_errors(&wrapped), Vec::<String>::new(), "{}", wrapped.display());
         files.push(wrapped);
     }
     files.push(children()[3].clone());
-    files.extend(["RG1_UNCI.dcm", "RG3_J2KR.dcm", "693_J2KR.dcm"].map(|n| samples().join("data_store/data").join(n)));
+    files.extend(
+        ["RG1_UNCI.dcm", "RG3_J2KR.dcm", "693_J2KR.dcm"].map(|n| samples().join("data_store/data").join(n)),
+    );
     files
 }
 

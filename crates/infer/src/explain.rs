@@ -33,7 +33,7 @@ pub fn occlusion(engine: &mut Engine, tensor: &Tensor) -> Result<Vec<Explanation
 }
 
 /// A picture of the same shape that holds each channel's mean.
-fn mean_cover(tensor: &Tensor) -> Tensor {
+pub(crate) fn mean_cover(tensor: &Tensor) -> Tensor {
     let plane = tensor.shape[1] * tensor.shape[2];
     let values = tensor
         .values

@@ -1,12 +1,12 @@
 //! Does an explanation point at what the answer rests on? The deletion test (Petsiuk 2018, RISE) against two maps that
 //! know nothing of the picture: random ones, and one that simply prefers the centre.
 
-use overread_domain::Explanation;
+use overread_domain::{Explanation, Probability};
 use serde::Serialize;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, ImageOutput};
 use crate::error::InferError;
-use crate::explain::with_cells_replaced;
+use crate::explain::{mean_cover, with_cells_replaced};
 use crate::preprocess::Tensor;
 
 /// Steps of the deletion curve.
@@ -14,9 +14,8 @@ const STEPS: usize = 12;
 /// Random maps that are averaged.
 const RANDOM_MAPS: u64 = 4;
 
-/// Areas under deletion curves: the mean logit while the picture is blurred away, cell by cell, from what the map holds most
-/// important. The lower the area, the more the map pointed at what mattered. The logit, not the probability: a sure answer stays
-/// near 1 whatever is deleted, and a map is a decomposition of the logit.
+/// Areas under deletion curves: the mean probability while the picture is replaced by its mean, cell by cell, from what the map
+/// holds most important. The lower the area, the more the map pointed at what mattered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Faithfulness {
     /// The label of the map.
@@ -41,14 +40,14 @@ pub fn deletion(
     map: &Explanation,
     label: usize,
 ) -> Result<Faithfulness, InferError> {
-    let blurred = blur(tensor);
+    let cover = mean_cover(tensor);
     let order = descending(&map.values);
-    let deletion_auc = area(engine, tensor, &blurred, map.grid, &order, label)?;
-    let centre_auc = area(engine, tensor, &blurred, map.grid, &descending(&centre(map.grid)), label)?;
+    let deletion_auc = area(engine, tensor, &cover, map.grid, &order, label)?;
+    let centre_auc = area(engine, tensor, &cover, map.grid, &descending(&centre(map.grid)), label)?;
     let mut random_auc = 0.0;
     for seed in 0..RANDOM_MAPS {
         let order = descending(&random(map.values.len(), seed));
-        random_auc += area(engine, tensor, &blurred, map.grid, &order, label)? / RANDOM_MAPS as f64;
+        random_auc += area(engine, tensor, &cover, map.grid, &order, label)? / RANDOM_MAPS as f64;
     }
     let score = random_auc.min(centre_auc) - deletion_auc;
     Ok(Faithfulness { label: map.label.clone(), deletion_auc, random_auc, centre_auc, score })
@@ -57,16 +56,19 @@ pub fn deletion(
 fn area(
     engine: &mut Engine,
     tensor: &Tensor,
-    blurred: &Tensor,
+    cover: &Tensor,
     grid: (usize, usize),
     order: &[usize],
     label: usize,
 ) -> Result<f64, InferError> {
     let stages: Vec<Tensor> = (0..=STEPS)
-        .map(|step| with_cells_replaced(tensor, blurred, grid, &order[..order.len() * step / STEPS]))
+        .map(|step| with_cells_replaced(tensor, cover, grid, &order[..order.len() * step / STEPS]))
         .collect();
     let outputs = engine.run(&stages, false)?;
-    let curve: Vec<f64> = outputs.iter().map(|o| o.logits[label]).collect();
+    let calibration = engine.pack().manifest.findings[label].calibration;
+    let (slope, intercept) = calibration.map_or((1.0, 0.0), |c| (c.slope, c.intercept));
+    let probability = |o: &ImageOutput| Probability::from_logit(slope * o.logits[label] + intercept).get();
+    let curve: Vec<f64> = outputs.iter().map(probability).collect();
     // Trapezoids over equal steps.
     Ok(curve.windows(2).map(|w| f64::midpoint(w[0], w[1])).sum::<f64>() / STEPS as f64)
 }
@@ -101,39 +103,6 @@ fn random(count: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// Each channel box-blurred three times, over a sixth of the picture: form goes, brightness stays.
-fn blur(tensor: &Tensor) -> Tensor {
-    let [_, height, width] = tensor.shape;
-    let mut values = tensor.values.clone();
-    for plane in values.chunks_exact_mut(height * width) {
-        for _ in 0..3 {
-            for row in plane.chunks_exact_mut(width) {
-                row.copy_from_slice(&box_mean(row, width / 12));
-            }
-            for x in 0..width {
-                let column: Vec<f32> = (0..height).map(|y| plane[y * width + x]).collect();
-                for (y, v) in box_mean(&column, height / 12).into_iter().enumerate() {
-                    plane[y * width + x] = v;
-                }
-            }
-        }
-    }
-    Tensor { shape: tensor.shape, values }
-}
-
-fn box_mean(line: &[f32], radius: usize) -> Vec<f32> {
-    let mut sums = vec![0f64];
-    for v in line {
-        sums.push(sums[sums.len() - 1] + f64::from(*v));
-    }
-    (0..line.len())
-        .map(|i| {
-            let (from, to) = (i.saturating_sub(radius), (i + radius + 1).min(line.len()));
-            ((sums[to] - sums[from]) / (to - from) as f64) as f32
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,11 +111,5 @@ mod tests {
     fn the_centre_comes_first() {
         let order = descending(&centre((3, 3)));
         assert_eq!(order[0], 4);
-    }
-
-    #[test]
-    fn blur_keeps_a_flat_picture() {
-        let flat = Tensor { shape: [1, 24, 24], values: vec![0.5; 576] };
-        assert!(blur(&flat).values.iter().all(|v| (v - 0.5).abs() < 1e-6));
     }
 }

@@ -1,4 +1,5 @@
 //! Packs whose right answers are known to the pixel: loading, running, explaining, refusing.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -87,7 +87,7 @@ mod tests {
         let items: Vec<u64> = (0..200).collect();
         let mut out = vec![];
         let slow_start = |_: &mut (), n: &u64| {
-            if *n % 7 == 0 {
+            if n.is_multiple_of(7) {
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }
             n * 2

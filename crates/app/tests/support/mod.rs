@@ -88,7 +88,11 @@ pub fn peer(script: &str, args: &[&Path]) -> String {
 
 /// What dciodvfy complains of as errors.
 pub fn dciodvfy_errors(file: &Path) -> Vec<String> {
-    let output = Command::new("dciodvfy").arg(file).output().unwrap_or_else(|e| panic!("dciodvfy: {e}; run ./x setup"));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let output = Command::new("dciodvfy")
+        .arg(file)
+        .output()
+        .unwrap_or_else(|e| panic!("dciodvfy: {e}; run ./x setup"));
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     said.lines().filter(|line| line.starts_with("Error")).map(str::to_owned).collect()
 }

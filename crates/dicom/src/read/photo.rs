@@ -4,7 +4,9 @@ use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
-use overread_domain::{Channels, GridSize, ImageGrid, ModalityTransform, Photometric, Samples};
+use overread_domain::{
+    Channels, GridSize, ImageGrid, ModalityTransform, Photometric, Samples, VoiTransform, WindowFunction,
+};
 
 use super::codec::host::{CodecHost, Expected};
 use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect};
@@ -120,7 +122,7 @@ impl PhotoFile {
             photometric: if grey { Photometric::Monochrome2 } else { Photometric::Rgb },
             bits_stored: self.header.bits_stored,
             modality: ModalityTransform::Identity,
-            voi: Vec::new(),
+            voi: vec![whole_range(self.header.bits_stored)],
             padding: None,
             spacing: None,
             geometry: None,
@@ -197,4 +199,9 @@ fn over_black_16(raw: &[u16], channels: usize) -> Vec<u16> {
     raw.chunks_exact(channels)
         .flat_map(|p| p[..channels - 1].iter().map(|c| mix(*c, p[channels - 1])))
         .collect()
+}
+/// A photograph is shown over the whole range of its samples: 0 is black, the largest value white.
+fn whole_range(bits_stored: u16) -> VoiTransform {
+    let most = f64::from(u16::MAX >> 16u16.saturating_sub(bits_stored));
+    VoiTransform::Window { center: most / 2.0, width: most, function: WindowFunction::LinearExact }
 }

@@ -1,0 +1,1 @@
+"""Training, export and evidence of the pack `cxr-pneumonia`."""
