@@ -172,6 +172,9 @@ fn spoilt(name: &str, spoil: impl FnOnce(&Path)) -> Result<Pack, InferError> {
     Pack::open(folder.path(), &TrustList::default())
 }
 
+/// What the complaint must name, and how the pack is spoilt.
+type Spoiled = (&'static str, Box<dyn FnOnce(&Path)>);
+
 fn edit(root: &Path, from: &str, to: &str) {
     let path = root.join("configs/metadata.json");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -185,7 +188,7 @@ fn complaint(result: Result<Pack, InferError>) -> String {
 
 #[test]
 fn broken_packs_are_refused_by_name() {
-    let cases: [(&str, Box<dyn FnOnce(&Path)>); 7] = [
+    let cases: [Spoiled; 7] = [
         ("head.safetensors", Box::new(|r| std::fs::remove_file(r.join("head.safetensors")).unwrap())),
         ("models/weights.bin", Box::new(|r| std::fs::remove_file(r.join("models/weights.bin")).unwrap())),
         ("findings", Box::new(|r| edit(r, "\"findings\"", "\"findins\""))),
