@@ -132,6 +132,9 @@ pub struct ImageGrid {
     pub size: GridSize,
     /// Size of the frame in the file.
     pub full_size: GridSize,
+    /// How far right and down, in samples, the first sample of a reduced decode lies from the mean place of the pixels that it stands
+    /// for. JPEG 2000's low-pass band keeps the first pixel's place (½ − ½ · 2^−r after r reductions); scaled JPEG has no shift.
+    pub phase: f64,
     /// Samples a pixel.
     pub channels: Channels,
     /// Stored values; `size.pixels() * channels.count()` of them.

@@ -1,12 +1,20 @@
 //! From picture to tensor, as the pack's manifest says: VOI, polarity, fit, resize, normalise.
 
+use std::ops::Range;
+
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use overread_domain::{Channels, ImageGrid, Photometric, Samples, VoiTransform, WindowFunction, for_samples};
 
 use crate::error::InferError;
-use crate::manifest::{Filter, Fit, Preprocessing, VoiRule};
+use crate::manifest::{Filter, Fit, FixedWindow, Preprocessing, VoiRule};
+
+/// Rows that are displayed and narrowed at once: a band of a wide picture fits the processor's second cache.
+const BAND: u32 = 32;
+
+/// Appends the display values of a range of pixels.
+type Display<'a> = Box<dyn Fn(Range<usize>, &mut Vec<F32>) + 'a>;
 
 /// One picture as a graph takes it: `channels × height × width`, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,53 +52,77 @@ impl Preprocessing {
                 grid.samples.len()
             )));
         }
-        let planes = self.display_planes(grid);
+        let planes = self.displays(grid);
         let mut values = Vec::with_capacity(self.channels * self.width as usize * self.height as usize);
         for plane in &planes {
             values.extend(self.fitted(plane, grid)?.into_iter().map(|p| p.0));
         }
         // A grey picture for a colour graph: the same plane thrice.
-        let plane_len = values.len() / planes.len();
-        for _ in planes.len()..self.channels {
+        let (plane_len, planes) = (values.len() / planes.len(), planes.len());
+        for _ in planes..self.channels {
             values.extend_from_within(..plane_len);
         }
         Ok(Tensor { shape: [self.channels, self.height as usize, self.width as usize], values })
     }
 
-    fn display_planes(&self, grid: &ImageGrid) -> Vec<Vec<F32>> {
+    /// Each channel's display values, as functions from a band of samples to grey or colour values 0..1.
+    fn displays<'a>(&self, grid: &'a ImageGrid) -> Vec<Display<'a>> {
         match (grid.channels, self.channels) {
             (Channels::Rgb, 3) => (0..3).map(|c| colour_plane(grid, c)).collect(),
             (Channels::Rgb, _) => vec![luma(grid)],
             (Channels::Grey, _) => {
                 let lookups = match &self.voi {
                     VoiRule::FirstWindowOrFullRange => vec![first_voi(grid)],
-                    VoiRule::Windows(windows) => windows
-                        .iter()
-                        .map(|w| VoiTransform::Window {
-                            center: w.center,
-                            width: w.width,
-                            function: WindowFunction::LinearExact,
-                        })
-                        .collect(),
+                    VoiRule::Windows(windows) => windows.iter().map(fixed_window).collect(),
                 };
                 let invert = self.invert_monochrome1 && grid.photometric == Photometric::Monochrome1;
-                lookups.iter().map(|voi| grey_plane(grid, voi, invert)).collect()
+                lookups.into_iter().map(|voi| grey_plane(grid, voi, invert)).collect()
             }
         }
     }
 
-    fn fitted(&self, plane: &[F32], grid: &ImageGrid) -> Result<Vec<F32>, InferError> {
+    /// Displays and resizes a plane. The filter is separable: bands of rows are displayed and narrowed while they are in the
+    /// processor's cache, and what they leave is then shortened; the whole picture never exists as floats.
+    fn fitted(&self, display: &Display<'_>, grid: &ImageGrid) -> Result<Vec<F32>, InferError> {
         let problem = |e: String| InferError::Preprocess(format!("resize failed: {e}"));
         let (columns, rows) = (grid.size.columns, grid.size.rows);
-        let inner = self.inner_size(grid);
-        let source = TypedImageRef::new(columns, rows, plane).map_err(|e| problem(e.to_string()))?;
-        let mut target = TypedImage::<F32>::new(inner.0, inner.1);
-        let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.filter.into()));
-        if self.fit == Fit::CentreCrop {
-            options = options.fit_into_destination(None);
+        let (width, height) = self.inner_size(grid);
+        let [left, top, kept_columns, kept_rows] = self.kept(grid);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.filter.into()));
+        let mut resizer = Resizer::new();
+        let mut narrowed: Vec<F32> = Vec::with_capacity(width as usize * rows as usize);
+        let mut band: Vec<F32> = Vec::new();
+        for first in (0..rows).step_by(BAND as usize) {
+            let count = BAND.min(rows - first);
+            band.clear();
+            display(
+                first as usize * columns as usize..(first + count) as usize * columns as usize,
+                &mut band,
+            );
+            let source = TypedImageRef::new(columns, count, &band).map_err(|e| problem(e.to_string()))?;
+            let mut target = TypedImage::<F32>::new(width, count);
+            let options = options.crop(left, 0.0, kept_columns, f64::from(count));
+            resizer.resize_typed(&source, &mut target, &options).map_err(|e| problem(e.to_string()))?;
+            narrowed.extend_from_slice(target.pixels());
         }
-        Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| problem(e.to_string()))?;
-        Ok(self.padded(target.pixels().to_vec(), inner))
+        let source = TypedImageRef::new(width, rows, &narrowed).map_err(|e| problem(e.to_string()))?;
+        let mut target = TypedImage::<F32>::new(width, height);
+        let options = options.crop(0.0, top, f64::from(width), kept_rows);
+        resizer.resize_typed(&source, &mut target, &options).map_err(|e| problem(e.to_string()))?;
+        Ok(self.padded(target.pixels().to_vec(), (width, height)))
+    }
+
+    /// Left, top, width and height of the part of the picture that is used.
+    fn kept(&self, grid: &ImageGrid) -> [f64; 4] {
+        let phase = grid.phase;
+        let (columns, rows) = (f64::from(grid.size.columns) - phase, f64::from(grid.size.rows) - phase);
+        if self.fit != Fit::CentreCrop {
+            return [phase, phase, columns, rows];
+        }
+        let shape = f64::from(self.width) / f64::from(self.height);
+        let (width, height) =
+            if columns / rows > shape { (rows * shape, rows) } else { (columns, columns / shape) };
+        [phase + (columns - width) / 2.0, phase + (rows - height) / 2.0, width, height]
     }
 
     /// The size that the picture itself takes inside the tensor.
@@ -129,6 +161,10 @@ impl From<Filter> for FilterType {
             Filter::Lanczos3 => Self::Lanczos3,
         }
     }
+}
+
+fn fixed_window(window: &FixedWindow) -> VoiTransform {
+    VoiTransform::Window { center: window.center, width: window.width, function: WindowFunction::LinearExact }
 }
 
 /// The file's first VOI, or a window over the whole range where it names none.
@@ -170,8 +206,8 @@ fn is_padding(grid: &ImageGrid, stored: f64) -> bool {
 
 /// Display values 0..1 of a grey picture. Integers up to 16 bits go through a table: one entry a stored value.
 #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one macro body serves all sample types")]
-fn grey_plane(grid: &ImageGrid, voi: &VoiTransform, invert: bool) -> Vec<F32> {
-    let show = |stored: f64| {
+fn grey_plane(grid: &ImageGrid, voi: VoiTransform, invert: bool) -> Display<'_> {
+    let show = move |stored: f64| {
         if is_padding(grid, stored) {
             return F32::new(0.0);
         }
@@ -181,18 +217,21 @@ fn grey_plane(grid: &ImageGrid, voi: &VoiTransform, invert: bool) -> Vec<F32> {
     match &grid.samples {
         Samples::U8(v) => {
             let table: Vec<F32> = (0..=u8::MAX).map(|s| show(s.into())).collect();
-            v.iter().map(|s| table[usize::from(*s)]).collect()
+            Box::new(move |range, out| out.extend(v[range].iter().map(|s| table[usize::from(*s)])))
         }
         Samples::U16(v) => {
             let most = v.iter().copied().max().unwrap_or(0);
             let table: Vec<F32> = (0..=most).map(|s| show(s.into())).collect();
-            v.iter().map(|s| table[usize::from(*s)]).collect()
+            Box::new(move |range, out| out.extend(v[range].iter().map(|s| table[usize::from(*s)])))
         }
         Samples::I16(v) => {
             let table: Vec<F32> = (i16::MIN..=i16::MAX).map(|s| show(s.into())).collect();
-            v.iter().map(|s| table[(i32::from(*s) - i32::from(i16::MIN)) as usize]).collect()
+            let entry = |s: &i16| (i32::from(*s) - i32::from(i16::MIN)) as usize;
+            Box::new(move |range, out| out.extend(v[range].iter().map(|s| table[entry(s)])))
         }
-        other => for_samples!(other, v => v.iter().map(|s| show(*s as f64)).collect()),
+        other => Box::new(move |range, out| {
+            for_samples!(other, v => out.extend(v[range].iter().map(|s| show(*s as f64))));
+        }),
     }
 }
 
@@ -200,21 +239,29 @@ fn full_scale(grid: &ImageGrid) -> f32 {
     ((1u64 << grid.bits_stored.clamp(1, 32)) - 1) as f32
 }
 
+fn colours(range: Range<usize>) -> Range<usize> {
+    range.start * 3..range.end * 3
+}
+
 #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one macro body serves all sample types")]
-fn colour_plane(grid: &ImageGrid, channel: usize) -> Vec<F32> {
+fn colour_plane(grid: &ImageGrid, channel: usize) -> Display<'_> {
     let scale = full_scale(grid);
-    for_samples!(&grid.samples, v => {
-        v.chunks_exact(3).map(|rgb| F32::new(rgb[channel] as f32 / scale)).collect()
+    Box::new(move |range, out| {
+        for_samples!(&grid.samples, v => {
+            out.extend(v[colours(range)].chunks_exact(3).map(|rgb| F32::new(rgb[channel] as f32 / scale)));
+        });
     })
 }
 
 /// ITU-R BT.601 luma, as the training code's grey conversion.
 #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one macro body serves all sample types")]
-fn luma(grid: &ImageGrid) -> Vec<F32> {
+fn luma(grid: &ImageGrid) -> Display<'_> {
     let scale = full_scale(grid);
-    for_samples!(&grid.samples, v => {
-        v.chunks_exact(3)
-            .map(|p| F32::new((0.299 * p[0] as f32 + 0.587 * p[1] as f32 + 0.114 * p[2] as f32) / scale))
-            .collect()
+    Box::new(move |range, out| {
+        for_samples!(&grid.samples, v => out.extend(
+            v[colours(range)]
+                .chunks_exact(3)
+                .map(|p| F32::new((0.299 * p[0] as f32 + 0.587 * p[1] as f32 + 0.114 * p[2] as f32) / scale))
+        ));
     })
 }

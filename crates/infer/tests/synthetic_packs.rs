@@ -50,6 +50,7 @@ fn grid(samples: Samples, photometric: Photometric) -> ImageGrid {
     ImageGrid {
         size,
         full_size: size,
+        phase: 0.0,
         channels: Channels::Grey,
         samples,
         photometric,

@@ -20,7 +20,7 @@ use super::meta::{self, Start};
 use super::scan::{Encoding, PixelElement, scan};
 use super::shape::{Colour, Shape};
 use super::source::{Inflated, Source};
-use super::syntax::{Codec, IMPLICIT, Syntax};
+use super::syntax::{Codec, IMPLICIT, Syntax, is_jpeg_2000};
 use super::transform::FrameView;
 use super::{Header, Limits, ReadError, Resolution, Tolerance, native, rle};
 
@@ -341,6 +341,11 @@ impl DicomFile {
         Ok(ImageGrid {
             size: raw.size,
             full_size: shape.size,
+            phase: if is_jpeg_2000(&self.header.transfer_syntax) {
+                0.5 - 0.5 * f64::from(raw.size.columns) / f64::from(shape.size.columns.max(1))
+            } else {
+                0.0
+            },
             channels,
             samples,
             photometric,

@@ -40,6 +40,7 @@ pub use file::DicomFile;
 pub use header::{Header, Sex};
 pub use limits::Limits;
 pub use photo::PhotoFile;
+pub use syntax::is_jpeg_2000;
 pub use tolerance::Tolerance;
 
 use source::Source;

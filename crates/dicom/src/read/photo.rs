@@ -117,6 +117,7 @@ impl PhotoFile {
         Ok(ImageGrid {
             size,
             full_size: turned(self.stored, self.orientation),
+            phase: 0.0,
             channels,
             samples,
             photometric: if grey { Photometric::Monochrome2 } else { Photometric::Rgb },

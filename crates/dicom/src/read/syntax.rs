@@ -74,3 +74,10 @@ impl Syntax {
         Self { uid: uid.to_owned(), name, encoding, deflated: uid == DEFLATED_UID, codec }
     }
 }
+/// Whether a transfer syntax is of the JPEG 2000 family, whose reduced decodes halve by a low-pass filter (PS3.5 §A.4.4, HTJ2K §A.4.11).
+pub fn is_jpeg_2000(uid: &str) -> bool {
+    const FAMILY: [&str; 7] = ["90", "91", "92", "93", "201", "202", "203"];
+    uid.trim_end_matches(['\0', ' '])
+        .strip_prefix("1.2.840.10008.1.2.4.")
+        .is_some_and(|last| FAMILY.contains(&last))
+}
