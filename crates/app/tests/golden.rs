@@ -92,6 +92,27 @@ fn answers_equal_the_training_codes_and_a_reduced_decode_keeps_them() {
 }
 
 #[test]
+fn a_reduced_jpeg_2000_keeps_the_answer() {
+    let pack = open(&starter());
+    let mut engine = Engine::new(&runtime(), Arc::clone(&pack), 1).unwrap();
+    let wanted = GridSize::new(336, 336);
+    for name in ["RG1_J2KR.dcm", "RG1_J2KI.dcm"] {
+        let path = support::samples().join("data_store/data").join(name);
+        let answers = [Resolution::Full, Resolution::AtLeast(wanted)].map(|resolution| {
+            let grid = decode(&path, resolution);
+            let tensor = pack.manifest.preprocessing.tensor(&grid).unwrap();
+            let logit = engine.run(&[tensor], false).unwrap()[0].logits[0];
+            (grid.size, pack.manifest.findings[0].finding(logit, None).probability.unwrap().get())
+        });
+        assert!(
+            answers[1].0.columns < answers[0].0.columns / 2,
+            "{name} was decoded at a reduced resolution"
+        );
+        assert!((answers[0].1 - answers[1].1).abs() <= 0.02, "{name}: {answers:?}");
+    }
+}
+
+#[test]
 fn the_fused_graph_equals_backbone_and_head() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["models/fused.onnx", "models/weights.bin", "docs/README.md"] {
