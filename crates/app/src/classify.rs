@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use overread_dicom::read::{CodecHost, CodecLimits, Limits};
 use overread_dicom::write::Stamp;
+use overread_infer::Runtime;
 use overread_read::artifacts::ArtifactFolder;
 use overread_read::reader::{Options, Reader};
 use overread_read::{Program, Status, Study, StudyResult, Workers, batch, find_studies};
@@ -17,8 +18,11 @@ use crate::cli::{CODEC_WORKER, ClassifyArgs, Format, Shared};
 use crate::{SOME_FAILED, library, page, table};
 
 pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
+    // The library loads while the packs are read and hashed.
+    let library = library::onnxruntime(shared)?;
+    let loading = std::thread::spawn(move || Runtime::load(&library));
     let programs = programs(shared, args)?;
-    let runtime = library::runtime(shared)?;
+    let runtime = loading.join().map_err(|_| anyhow!("loading ONNX Runtime panicked"))??;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     }

@@ -122,15 +122,19 @@ pub fn standing(standing: &Standing) -> String {
     }
 }
 
-/// Loads ONNX Runtime from where the command line, or the binary's place, says.
-pub fn runtime(shared: &Shared) -> Result<Runtime> {
+/// The ONNX Runtime library that the command line, or the binary's place, says.
+pub fn onnxruntime(shared: &Shared) -> Result<PathBuf> {
     if let Some(library) = &shared.onnxruntime {
-        return Ok(Runtime::load(library)?);
+        return Ok(library.clone());
     }
     let folder = binary_folder().context("the binary does not know where it lies; name --onnxruntime")?;
     let candidates = Runtime::candidates(&folder);
-    let found = candidates.iter().find(|c| c.is_file()).unwrap_or(&candidates[0]);
-    Ok(Runtime::load(found)?)
+    Ok(candidates.iter().find(|c| c.is_file()).unwrap_or(&candidates[0]).clone())
+}
+
+/// Loads ONNX Runtime.
+pub fn runtime(shared: &Shared) -> Result<Runtime> {
+    Ok(Runtime::load(&onnxruntime(shared)?)?)
 }
 
 fn binary_folder() -> Option<PathBuf> {

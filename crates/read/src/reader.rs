@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
@@ -109,12 +110,14 @@ pub struct Reader {
     limits: Limits,
     threads: usize,
     engines: HashMap<String, Engine>,
+    /// Sessions that are being made while the first pictures are decoded.
+    coming: HashMap<String, JoinHandle<Result<Engine, InferError>>>,
 }
 
 impl Reader {
     /// A reader whose sessions compute on so many threads.
     pub fn new(runtime: Runtime, codec: CodecHost, limits: Limits, threads: usize) -> Self {
-        Self { runtime, codec, limits, threads, engines: HashMap::new() }
+        Self { runtime, codec, limits, threads, engines: HashMap::new(), coming: HashMap::new() }
     }
 
     /// Reads a study under a program.
@@ -138,6 +141,9 @@ impl Reader {
             spent: Spent::default(),
         };
         let frames = accepted_frames(study, program, &mut reading.frames);
+        if !frames.is_empty() {
+            self.prepare(&pack);
+        }
         let mut best = Best::new(pack.manifest.findings.len());
         for batch in frames.chunks(Engine::BATCH) {
             self.read_batch(study, batch, options, &mut reading, &mut best)?;
@@ -246,11 +252,23 @@ impl Reader {
         Ok(Ok(tensor))
     }
 
+    /// Starts to make the session of a pack, unless there is one.
+    fn prepare(&mut self, pack: &Arc<Pack>) {
+        let key = pack.edition.to_string();
+        if !self.engines.contains_key(&key) && !self.coming.contains_key(&key) {
+            let (runtime, pack, threads) = (self.runtime.clone(), Arc::clone(pack), self.threads);
+            self.coming.insert(key, std::thread::spawn(move || Engine::new(&runtime, pack, threads)));
+        }
+    }
+
+    /// The session of a pack. Keyed by edition: two editions of one lineage may be compared in one run.
     fn engine(&mut self, pack: &Arc<Pack>) -> Result<&mut Engine, InferError> {
-        // Keyed by edition: two editions of one lineage may be compared in one run.
         let key = pack.edition.to_string();
         if !self.engines.contains_key(&key) {
-            let engine = Engine::new(&self.runtime, Arc::clone(pack), self.threads)?;
+            self.prepare(pack);
+            let made = self.coming.remove(&key).map(JoinHandle::join);
+            let lost = || InferError::Preprocess("the thread that made the session was lost".into());
+            let engine = made.and_then(Result::ok).ok_or_else(lost)??;
             self.engines.insert(key.clone(), engine);
         }
         self.engines.get_mut(&key).ok_or_else(|| InferError::Preprocess("the session was lost".into()))
