@@ -41,7 +41,7 @@ pub enum Command {
     /// List, look at, check, import and sign packs.
     #[command(subcommand)]
     Pack(PackCommand),
-    /// Wrap a grey picture (JPEG, PNG, TIFF, WebP) as a DICOM DX image.
+    /// Wrap a picture (JPEG, PNG, TIFF, WebP) as a DICOM radiograph.
     Wrap(WrapArgs),
     /// Print the JSON Schema of a result.
     Schema,
@@ -118,7 +118,7 @@ pub enum PackCommand {
         /// Name of the pack, or its folder.
         pack: String,
     },
-    /// Check a pack: files, hashes, signature, graphs, tensors; load it; repeat its golden results where it has them.
+    /// Check a pack: files, hashes, signature, graphs, tensors; load it and run it once.
     Verify {
         /// Name of the pack, or its folder.
         pack: String,
