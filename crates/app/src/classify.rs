@@ -11,6 +11,7 @@ use overread_dicom::read::{CodecHost, CodecLimits, Limits};
 use overread_dicom::write::Stamp;
 use overread_infer::Runtime;
 use overread_read::artifacts::ArtifactFolder;
+use overread_read::intake::sentence;
 use overread_read::reader::{Options, Reader};
 use overread_read::{Program, Status, Study, StudyResult, Workers, batch, find_studies};
 
@@ -102,7 +103,9 @@ fn answer(
         for reading in readings.iter().flat_map(|r| r.as_ref().ok()) {
             match folder.write(reader, study, reading) {
                 Ok(artifacts) => result.artifacts.extend(artifacts),
-                Err(why) => result.warnings.push(format!("a result file was not written: {why}")),
+                Err(why) => {
+                    result.warnings.push(format!("a result file was not written: {}", sentence(&why)))
+                }
             }
         }
     }

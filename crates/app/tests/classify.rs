@@ -91,6 +91,50 @@ fn a_bad_file_fails_alone() {
     assert!(text(&output.stderr).contains("studies failed"));
 }
 
+/// Two dim images of one study; the second's pixels cannot be decoded where `cut` says so.
+const TWO_IMAGES: &str = r#"
+import sys, pydicom, pydicom.encaps
+from pydicom.uid import generate_uid
+source, folder, cut = sys.argv[1:]
+study = generate_uid()
+for number in (1, 2):
+    data = pydicom.dcmread(source)
+    data.StudyInstanceUID, data.SOPInstanceUID = study, generate_uid()
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.PixelData = bytes([50]) * (data.Rows * data.Columns // 2) + bytes([52]) * (data.Rows * data.Columns - data.Rows * data.Columns // 2)
+    if cut == "cut" and number == 2:
+        data.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+        data.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51 no codestream at all"])
+        data["PixelData"].is_undefined_length = True
+    data.save_as(f"{folder}/{number}.dcm")
+"#;
+
+#[test]
+fn what_was_not_seen_is_not_ruled_out() {
+    let decision = |cut: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        let mut command = overread();
+        command
+            .arg("wrap")
+            .arg(&children()[0])
+            .arg("--out")
+            .arg(&source)
+            .args(["--imager-pixel-spacing", "0.143"]);
+        assert!(run(&mut command).status.success());
+        let images = folder.path().join("images");
+        fs::create_dir(&images).unwrap();
+        let python = support::tools().join("venv/bin/python");
+        let mut made = std::process::Command::new(python);
+        made.arg("-c").arg(TWO_IMAGES).arg(&source).arg(&images).arg(cut);
+        assert!(made.status().expect("python; run ./x setup").success());
+        let answers = results(&brightness(&[&images]));
+        answers.iter().map(|a| a["results"][0]["findings"][0]["decision"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(decision("whole"), ["\"absent\""]);
+    assert_eq!(decision("cut"), ["\"indeterminate\""]);
+}
+
 #[test]
 fn files_that_may_not_be_read_are_named() {
     let folder = tempfile::tempdir().unwrap();

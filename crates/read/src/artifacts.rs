@@ -25,7 +25,7 @@ pub struct ArtifactFolder {
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The file system refused.
-    #[error("{path} cannot be written: {source}")]
+    #[error("{path} cannot be written; check the folder's rights and space")]
     Write {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum ArtifactError {
         source: std::io::Error,
     },
     /// The PNG could not be encoded.
-    #[error("{path} cannot be encoded: {source}")]
+    #[error("{path} cannot be encoded")]
     Png {
         /// The file.
         path: PathBuf,
@@ -41,10 +41,10 @@ pub enum ArtifactError {
         source: image::ImageError,
     },
     /// The DICOM object could not be made.
-    #[error("the DICOM object cannot be made: {0}")]
+    #[error("the DICOM object cannot be made")]
     Dicom(#[from] WriteError),
     /// The picture could not be drawn.
-    #[error("the picture cannot be drawn: {0}")]
+    #[error("the picture cannot be drawn")]
     Draw(#[from] InferError),
 }
 

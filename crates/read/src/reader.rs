@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
-use overread_domain::{Explanation, Finding, GridSize, ImageGrid, NotAssessed};
+use overread_domain::{Decision, Explanation, Finding, GridSize, ImageGrid, NotAssessed};
 use overread_infer::engine::ImageOutput;
 use overread_infer::faithfulness::{self, Faithfulness};
 use overread_infer::manifest::{AggregationMethod, Fit, Model};
@@ -140,7 +140,8 @@ impl Reader {
             warnings: vec![],
             spent: Spent::default(),
         };
-        let frames = accepted_frames(study, program, &mut reading.frames);
+        let frames = accepted_frames(study, program, &mut reading);
+        let refused_by_header = reading.frames.len();
         if !frames.is_empty() {
             self.prepare(&pack);
         }
@@ -148,8 +149,8 @@ impl Reader {
         for batch in frames.chunks(Engine::BATCH) {
             self.read_batch(study, batch, options, &mut reading, &mut best)?;
         }
-        let decoded = reading.frames.iter().any(|f| !f.logits.is_empty() || f.refused.is_some());
-        if !decoded {
+        // Frames refused by their header stand in `frames` too; what counts is whether any accepted one could be read.
+        if !frames.is_empty() && reading.frames.len() == refused_by_header {
             return Err(ReadingError::Undecodable(reading.warnings.join("; ")));
         }
         conclude(&mut reading);
@@ -337,14 +338,14 @@ impl Best {
 }
 
 /// The frames that the program was made for; those of other images are put down as refused.
-fn accepted_frames(study: &Study, program: &Program, outcomes: &mut Vec<FrameOutcome>) -> Vec<FrameRef> {
+fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> Vec<FrameRef> {
     let mut frames = Vec::new();
     for (image, file) in study.images.iter().enumerate() {
         match program.accepts(file) {
             Ok(()) => {
                 frames.extend((0..file.header.frames.max(1)).map(|frame| FrameRef { image, frame }));
             }
-            Err(refused) => outcomes.push(FrameOutcome {
+            Err(refused) => reading.frames.push(FrameOutcome {
                 frame: FrameRef { image, frame: 0 },
                 out_of_distribution: None,
                 logits: vec![],
@@ -354,6 +355,7 @@ fn accepted_frames(study: &Study, program: &Program, outcomes: &mut Vec<FrameOut
     }
     if frames.len() > FRAMES {
         let all = frames.len();
+        reading.warnings.push(format!("{FRAMES} of {all} frames were read, evenly over the study"));
         frames = (0..FRAMES).map(|i| frames[i * all / FRAMES].clone()).collect();
     }
     frames
@@ -412,7 +414,12 @@ fn conclude(reading: &mut Reading) {
             AggregationMethod::MaxProbability => logits.fold(f64::NEG_INFINITY, f64::max),
             AggregationMethod::MeanLogit => logits.sum::<f64>() / counted.len() as f64,
         };
-        reading.findings[label] = spec.finding(logit, reading.program.prevalence);
+        let mut finding = spec.finding(logit, reading.program.prevalence);
+        // What was not seen cannot be ruled out: `absent` needs every frame of the program.
+        if finding.decision == Decision::Absent && !reading.warnings.is_empty() {
+            finding.decision = Decision::Indeterminate;
+        }
+        reading.findings[label] = finding;
     }
 }
 
