@@ -19,11 +19,16 @@ use crate::cli::{CODEC_WORKER, ClassifyArgs, Format, Shared};
 use crate::{SOME_FAILED, library, page, table};
 
 pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
-    // The library loads while the packs are read and hashed.
     let library = library::onnxruntime(shared)?;
-    let loading = std::thread::spawn(move || Runtime::load(&library));
-    let programs = programs(shared, args)?;
-    let runtime = loading.join().map_err(|_| anyhow!("loading ONNX Runtime panicked"))??;
+    // The library loads while the packs are read and hashed. The scope waits for it whatever happens: a process must not end
+    // while its libraries are still being loaded.
+    let (programs, runtime) = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| Runtime::load(&library));
+        let programs = programs(shared, args);
+        (programs, loading.join())
+    });
+    let programs = programs?;
+    let runtime = runtime.map_err(|_| anyhow!("loading ONNX Runtime panicked"))??;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     }

@@ -305,6 +305,15 @@ impl Reader {
     }
 }
 
+impl Drop for Reader {
+    /// Waits for sessions that nobody fetched: a process must not end while one is being made.
+    fn drop(&mut self) {
+        for (_, thread) in self.coming.drain() {
+            let _ = thread.join();
+        }
+    }
+}
+
 /// The frame with the highest logit of each label: the one an explanation is about.
 struct Best {
     of_label: Vec<Option<Top>>,
