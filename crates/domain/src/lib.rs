@@ -2,18 +2,25 @@
 //!
 //! In reading order: [`code`] and [`uid`] name things as the standards do, [`identity`] keeps a
 //! patient's identity from being printed, [`image`] is a picture with everything needed to show it,
-//! [`lut`] turns its stored values into modality and display values, [`finding`] is what a reader says of it.
+//! [`lut`] turns its stored values into modality and display values, [`finding`] is what a reader says of it, [`case`] is
+//! what is known of a study that a program reads, [`digest`] names content, [`moment`] is time.
 
+pub mod case;
 pub mod code;
+pub mod digest;
 pub mod finding;
 pub mod identity;
 pub mod image;
 pub mod lut;
+pub mod moment;
 pub mod uid;
 
+pub use case::{AgeBand, Laterality, Priority, ReleaseMode, Sex};
 pub use code::CodedConcept;
+pub use digest::ContentHash;
 pub use finding::{Decision, EditionId, Explanation, Finding, NotAssessed, Probability};
 pub use identity::Identified;
 pub use image::{Channels, GridSize, ImageGrid, Photometric, PixelSpacing, PlaneGeometry, Samples};
 pub use lut::{LookupTable, ModalityTransform, VoiTransform, WindowFunction};
+pub use moment::{Clock, Millis};
 pub use uid::Uid;

@@ -5,20 +5,9 @@ use std::fmt;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use overread_domain::Uid;
+use overread_domain::{Sex, Uid};
 
 use super::{Tolerance, values};
-
-/// Patient's Sex (0010,0040).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sex {
-    /// `F`.
-    Female,
-    /// `M`.
-    Male,
-    /// `O`.
-    Other,
-}
 
 /// The attributes of an object or a photograph that reading needs. No name, no number and no date of the patient.
 ///

@@ -37,7 +37,7 @@ pub use codec::host::{CodecHost, CodecLimits};
 pub use codec::worker::codec_worker_main;
 pub use error::{CodecFailure, ReadError};
 pub use file::DicomFile;
-pub use header::{Header, Sex};
+pub use header::Header;
 pub use limits::Limits;
 pub use photo::PhotoFile;
 pub use syntax::is_jpeg_2000;

@@ -1,0 +1,1 @@
+//! Databases, objects, durable jobs and the audit chain; knows nothing of who uses it.

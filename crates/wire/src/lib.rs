@@ -1,0 +1,38 @@
+//! The versioned messages between edge and service.
+//!
+//! In reading order: a [`StudyManifest`] goes out with the study, a [`ResultMessage`] comes home, [`Link`] carries both, and
+//! [`paths`] are its HTTP addresses. Everything here is pseudonymous: there is no field that could hold a name or a date of birth.
+//!
+//! Findings cross the wire, finished documents do not. Knows neither storage nor identity.
+
+mod link;
+mod result;
+mod study;
+
+pub use link::{Cursor, Link, LinkError, ResultPage, paths};
+pub use result::{AlgorithmReference, CaptureReference, ResultMessage};
+pub use study::{InstanceEntry, StudyManifest};
+
+/// The version of the messages: the first field of each. Within a version fields are added, never renamed or removed.
+pub const VERSION: u32 = 1;
+
+/// A message of another version, or one that contradicts itself.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MessageError {
+    /// Made by a newer or older Overread.
+    #[error(
+        "the message is of version {found}, this side speaks {VERSION}; bring both sides to the same release"
+    )]
+    Version {
+        /// The version it states.
+        found: u32,
+    },
+    /// A field that the others contradict.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
