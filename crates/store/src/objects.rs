@@ -45,7 +45,7 @@ impl LocalObject {
 
 impl Objects {
     /// Opens a store: `file:///absolute/folder` or `s3://bucket/prefix?endpoint=http://host:port&region=…`; S3's credentials come from `AWS_ACCESS_KEY_ID`
-    /// and `AWS_SECRET_ACCESS_KEY`. What a process that ended in the middle left in `staging` is removed.
+    /// and `AWS_SECRET_ACCESS_KEY`, or with `&credentials=FILE` from a file's first two lines. What a process that ended in the middle left in `staging` is removed.
     ///
     /// # Errors
     /// [`StoreError::Address`], or a folder cannot be made.
@@ -74,7 +74,14 @@ impl Objects {
                             .with_allow_http(value.starts_with("http://"))
                             .with_endpoint(value.into_owned()),
                         "region" => builder.with_region(value.into_owned()),
-                        _ => return Err(wrong("after ? come endpoint= and region= alone")),
+                        "credentials" => {
+                            let text = std::fs::read_to_string(&*value)
+                                .map_err(StoreError::file("reading the credentials of the objects"))?;
+                            let mut lines = text.lines().map(str::trim);
+                            let (key, secret) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+                            builder.with_access_key_id(key).with_secret_access_key(secret)
+                        }
+                        _ => return Err(wrong("after ? come endpoint=, region= and credentials= alone")),
                     };
                 }
                 let store =
