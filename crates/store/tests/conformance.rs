@@ -74,7 +74,7 @@ async fn sqlite_and_files_keep_the_promises() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_and_s3_keep_the_promises() {
-    all(Place::servers()).await;
+    all(Place::servers().await).await;
 }
 
 async fn all(place: Place) {

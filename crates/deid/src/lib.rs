@@ -1,1 +1,0 @@
-//! What leaves the hospital: pixels and what reading needs, without the patient.

@@ -1,1 +1,0 @@
-//! DICOM associations: an SCP and an SCU of verification, storage and storage commitment.
