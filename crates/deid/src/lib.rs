@@ -1,0 +1,1 @@
+//! What leaves the hospital: pixels and what reading needs, without the patient.

@@ -1,0 +1,1 @@
+//! DICOMweb (PS3.18) over an archive that the role provides.

@@ -1,0 +1,1 @@
+//! DICOM associations: an SCP and an SCU of verification, storage and storage commitment.

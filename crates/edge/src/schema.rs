@@ -1,0 +1,84 @@
+//! The edge's tables. They know patients; the service has none like them.
+
+use overread_store::Migration;
+
+/// In order; a released one is never changed.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "studies, instances, results, deliveries",
+    sql: "\
+CREATE TABLE studies (
+  id TEXT PRIMARY KEY,
+  study_uid TEXT NOT NULL UNIQUE,
+  pseudonym TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  version BIGINT NOT NULL,
+  program TEXT,
+  expected BIGINT,
+  first_at BIGINT NOT NULL,
+  last_at BIGINT NOT NULL,
+  sent_at BIGINT
+);
+CREATE INDEX studies_last ON studies (last_at);
+CREATE TABLE instances (
+  sop_uid TEXT PRIMARY KEY,
+  study_uid TEXT NOT NULL,
+  series_uid TEXT NOT NULL,
+  sop_class TEXT NOT NULL,
+  transfer_syntax TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  source TEXT NOT NULL,
+  object TEXT NOT NULL,
+  bytes BIGINT NOT NULL,
+  sha256 TEXT NOT NULL,
+  frames BIGINT NOT NULL,
+  pseudonym TEXT,
+  attributes TEXT NOT NULL,
+  received_at BIGINT NOT NULL,
+  sequence BIGINT NOT NULL
+);
+CREATE INDEX instances_study ON instances (study_uid, series_uid);
+CREATE INDEX instances_pseudonym ON instances (pseudonym);
+CREATE TABLE conflicts (
+  object TEXT PRIMARY KEY,
+  sop_uid TEXT NOT NULL,
+  source TEXT NOT NULL,
+  bytes BIGINT NOT NULL,
+  sha256 TEXT NOT NULL,
+  received_at BIGINT NOT NULL
+);
+CREATE INDEX conflicts_instance ON conflicts (sop_uid, sha256);
+CREATE TABLE results (
+  id TEXT PRIMARY KEY,
+  study_uid TEXT NOT NULL,
+  program TEXT NOT NULL,
+  case_version BIGINT NOT NULL,
+  message TEXT NOT NULL,
+  state TEXT NOT NULL,
+  received_at BIGINT NOT NULL,
+  filed_at BIGINT,
+  UNIQUE (study_uid, program, case_version)
+);
+CREATE TABLE result_objects (
+  sop_uid TEXT PRIMARY KEY,
+  result TEXT NOT NULL,
+  position BIGINT NOT NULL,
+  kind TEXT NOT NULL
+);
+CREATE INDEX result_objects_result ON result_objects (result);
+CREATE TABLE deliveries (
+  result TEXT NOT NULL,
+  destination TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempted_at BIGINT,
+  delivered_at BIGINT,
+  committed_at BIGINT,
+  commitment TEXT,
+  PRIMARY KEY (result, destination)
+);
+CREATE INDEX deliveries_commitment ON deliveries (commitment);
+CREATE TABLE cursors (
+  name TEXT PRIMARY KEY,
+  position BIGINT NOT NULL
+)",
+}];

@@ -1,0 +1,1 @@
+//! What the HTTP doors of both roles share.
