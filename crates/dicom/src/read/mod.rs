@@ -10,6 +10,7 @@
 
 mod codec;
 mod colour;
+mod copy;
 mod error;
 mod file;
 mod fragments;
