@@ -4,7 +4,7 @@
 use std::io::{Cursor, Read};
 
 use dicom_core::Tag;
-use dicom_core::header::Header;
+use dicom_core::header::{HasLength, Header};
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::Codec;
 use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};

@@ -46,9 +46,9 @@ pub enum Rejection {
 impl std::fmt::Display for Rejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::CalledAeTitle => {
-                f.write_str("called AE title not recognised: correct the peer's AE title in our configuration")
-            }
+            Self::CalledAeTitle => f.write_str(
+                "called AE title not recognised: correct the peer's AE title in our configuration",
+            ),
             Self::CallingAeTitle => {
                 f.write_str("calling AE title not recognised: register our AE title at the peer")
             }
