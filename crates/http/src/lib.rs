@@ -1,1 +1,3 @@
-//! What the HTTP doors of both roles share.
+//! stand-in
+pub mod config;
+pub use config::*;
