@@ -1,3 +1,1 @@
-//! stand-in
-pub mod config;
-pub use config::*;
+//! What the HTTP doors of both roles share.
