@@ -6,7 +6,8 @@
 //! was accepted against the standard, a [`ReadError`] says what was not.
 //!
 //! Inside: `meta` finds the data set, `scan` walks it, `shape` is the Image Pixel module, `native`,
-//! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning.
+//! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning; `raw` passes
+//! frames on as bytes.
 
 mod codec;
 mod colour;
@@ -19,6 +20,7 @@ mod limits;
 mod meta;
 mod native;
 mod photo;
+mod raw;
 mod rle;
 mod scan;
 mod shape;
@@ -41,6 +43,7 @@ pub use file::DicomFile;
 pub use header::Header;
 pub use limits::Limits;
 pub use photo::PhotoFile;
+pub use raw::{FrameBytes, NativeForm, PixelElementInfo, is_decodable};
 pub use syntax::is_jpeg_2000;
 pub use tolerance::Tolerance;
 
