@@ -105,22 +105,6 @@ impl DicomFile {
         &self.object
     }
 
-    pub(super) fn pixel_element(&self) -> Option<&PixelElement> {
-        self.pixels.as_ref()
-    }
-
-    pub(super) fn source(&self) -> &Source {
-        &self.source
-    }
-
-    pub(super) fn syntax_uid(&self) -> &str {
-        &self.syntax.uid
-    }
-
-    pub(super) fn is_big_endian(&self) -> bool {
-        self.syntax.encoding.big
-    }
-
     /// Decodes one frame, counted from 0.
     ///
     /// # Errors

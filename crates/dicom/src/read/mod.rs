@@ -11,7 +11,6 @@
 
 mod codec;
 mod colour;
-mod copy;
 mod error;
 mod file;
 mod fragments;
