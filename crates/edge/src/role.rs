@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use overread_deid::{Pseudonymiser, PseudonymKey};
+use overread_deid::{PseudonymKey, Pseudonymiser, UidKind};
 use overread_dicom::read::Limits;
 use overread_domain::Clock;
 use overread_dimse::ScpHandle;
@@ -67,7 +67,7 @@ impl Edge {
             quiet_ms,
             trust_expected: config.completion.trust_expected_count,
             wake: Arc::clone(&wake),
-            pseudonym: Box::new(move |uid| pseudonym.uid(uid)),
+            pseudonym: Box::new(move |uid| pseudonym.uid(UidKind::Study, uid)),
         };
         let intake = Intake::start(committer, limits.clone(), config.limits.reserve_bytes);
         let runner = RunnerConfig { max_attempts: config.max_attempts, ..RunnerConfig::new(&config.node) };

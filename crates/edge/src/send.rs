@@ -113,7 +113,7 @@ impl<L: Link> Send<L> {
             let (pseudonymiser, limits, staging) = (Arc::clone(&self.pseudonymiser), self.limits.clone(), self.objects.staging().to_owned());
             let made = tokio::task::spawn_blocking(move || {
                 let file = tempfile::NamedTempFile::new_in(staging).map_err(|e| Trouble::Later { why: format!("writing to staging: {e}") })?;
-                let written = pseudonymiser.write(local.path(), file.as_file(), &limits);
+                let written = pseudonymiser.write(local.path(), &mut file.as_file(), &limits);
                 let written = written.map_err(|e| Trouble::Failed { why: format!("{}: {}", "an image cannot be pseudonymised", sentence(&e)) })?;
                 Ok::<_, Trouble>((written, file.into_temp_path()))
             });

@@ -155,8 +155,22 @@ impl DicomFile {
                 Raw { samples, ..plain(Samples::U8(Vec::new()), shape) }
             }
             Codec::Stream => self.stream(pixels, shape, frame, resolution, host)?,
-            Codec::Unsupported => return Err(ReadError::TransferSyntax { uid: known_uid(&self.syntax.uid) }),
+            Codec::Unsupported => return Err(self.unsupported()),
         })
+    }
+
+    /// Where the pixels are and what they are; an Image Pixel module that cannot be used says why.
+    pub(super) fn pixels_and_shape(&self) -> Result<(PixelElement, Shape), ReadError> {
+        let pixels = self.pixels.ok_or(ReadError::NoPixels)?;
+        let shape = match &self.shape {
+            Some(shape) => shape.clone(),
+            None => Shape::of(self.object.reveal(), &pixels, &mut Vec::new())?,
+        };
+        Ok((pixels, shape))
+    }
+
+    pub(super) fn unsupported(&self) -> ReadError {
+        ReadError::TransferSyntax { uid: known_uid(&self.syntax.uid) }
     }
 
     fn check_size(&self, bytes: u64) -> Result<(), ReadError> {
@@ -171,28 +185,26 @@ impl DicomFile {
         ReadError::Decode { syntax: self.syntax.name, frame, why }
     }
 
-    /// The compressed bytes of a frame.
-    pub(super) fn fragment(
-        &self,
-        pixels: &PixelElement,
-        shape: &Shape,
-        frame: u32,
-    ) -> Result<Vec<u8>, ReadError> {
+    /// The fragments of encapsulated pixel data, found once.
+    pub(super) fn fragments(&self, pixels: &PixelElement, shape: &Shape) -> Result<&Fragments, ReadError> {
         if pixels.length.is_some() {
             let why = "pixel data of a compressed transfer syntax must be encapsulated";
             return Err(ReadError::Malformed { tag: pixels.tag, offset: pixels.offset, why });
         }
-        let fragments = match self.fragments.get() {
-            Some(fragments) => fragments,
-            None => {
-                let extended = extended_offsets(self.object.reveal());
-                let found = Fragments::find(&self.source, pixels, shape.frames, extended)?;
-                if !found.delimited {
-                    tracing::info!(tolerance = %Tolerance::MissingDelimiter, "read against the standard");
-                }
-                self.fragments.get_or_init(|| found)
-            }
-        };
+        if let Some(fragments) = self.fragments.get() {
+            return Ok(fragments);
+        }
+        let extended = extended_offsets(self.object.reveal());
+        let found = Fragments::find(&self.source, pixels, shape.frames, extended)?;
+        if !found.delimited {
+            tracing::info!(tolerance = %Tolerance::MissingDelimiter, "read against the standard");
+        }
+        Ok(self.fragments.get_or_init(|| found))
+    }
+
+    /// The compressed bytes of a frame.
+    pub(super) fn fragment(&self, pixels: &PixelElement, shape: &Shape, frame: u32) -> Result<Vec<u8>, ReadError> {
+        let fragments = self.fragments(pixels, shape)?;
         // No codec here makes a frame larger than twice what it was.
         fragments.read(&self.source, frame, self.limits.frame_bytes.saturating_mul(2))
     }

@@ -7,11 +7,12 @@
 //!
 //! Inside: `meta` finds the data set, `scan` walks it, `shape` is the Image Pixel module, `native`,
 //! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning; `raw` passes
-//! frames on as bytes.
+//! frames on as bytes, `extent` copies pixel data without decoding them.
 
 mod codec;
 mod colour;
 mod error;
+mod extent;
 mod file;
 mod fragments;
 mod header;
@@ -38,6 +39,7 @@ use overread_domain::{GridSize, ImageGrid};
 pub use codec::host::{CodecHost, CodecLimits};
 pub use codec::worker::codec_worker_main;
 pub use error::{CodecFailure, ReadError};
+pub use extent::PixelExtent;
 pub use file::DicomFile;
 pub use header::Header;
 pub use limits::Limits;
