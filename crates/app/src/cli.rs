@@ -117,9 +117,11 @@ pub struct ClassifyArgs {
 
 /// A role's start.
 #[derive(Args)]
-#[command(after_help = "The configuration is overread.toml here, else /etc/overread/overread.toml; every key is also a variable,
+#[command(
+    after_help = "The configuration is overread.toml here, else /etc/overread/overread.toml; every key is also a variable,
 such as OVERREAD_EDGE__DIMSE__BIND. All doors open on 127.0.0.1 until told otherwise:
-DICOM 11112 (AE title OVERREAD), edge HTTP 8080, service HTTP 8081.")]
+DICOM 11112 (AE title OVERREAD), edge HTTP 8080, service HTTP 8081."
+)]
 pub struct RoleArgs {
     /// Configuration file (TOML); `-` for standard input.
     #[arg(long, value_name = "FILE")]

@@ -33,18 +33,25 @@ pub struct Config {
 impl Config {
     /// Reads a file (`-` for standard input), or the first of the usual places, or nothing; then `OVERREAD_SECTION__KEY` variables over it.
     pub fn read(file: Option<&Path>) -> Result<Self> {
-        let named = file.map(Path::to_owned).or_else(|| PLACES.iter().map(PathBuf::from).find(|p| p.is_file()));
+        let named =
+            file.map(Path::to_owned).or_else(|| PLACES.iter().map(PathBuf::from).find(|p| p.is_file()));
         let text = match &named {
             None => String::new(),
             Some(path) if path == Path::new("-") => {
                 let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).context("reading the configuration from standard input")?;
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .context("reading the configuration from standard input")?;
                 text
             }
-            Some(path) => std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?,
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("reading the configuration {}", path.display()))?,
         };
         // Two underscores stand between section and key; names without them are the command line's own.
-        let environment = Env::prefixed("OVERREAD_").filter(|name| name.as_str().contains("__")).split("__").lowercase(true);
+        let environment = Env::prefixed("OVERREAD_")
+            .filter(|name| name.as_str().contains("__"))
+            .split("__")
+            .lowercase(true);
         let figment = Figment::new().merge(Toml::string(&text)).merge(environment);
         let _: Sections = figment.extract().map_err(said)?;
         Ok(Self { figment })
@@ -75,14 +82,26 @@ impl Config {
 fn said(error: figment::Error) -> anyhow::Error {
     let path = error.path.join(".");
     let what = match &error.kind {
-        figment::error::Kind::UnknownField(field, known) => format!("unknown key {field}; known are {}", known.join(", ")),
+        figment::error::Kind::UnknownField(field, known) => {
+            format!("unknown key {field}; known are {}", known.join(", "))
+        }
         figment::error::Kind::MissingField(field) => format!("{field} is missing"),
-        figment::error::Kind::InvalidType(_, wanted) => format!("the value is of the wrong type; wanted is {wanted}"),
-        figment::error::Kind::InvalidValue(_, wanted) => format!("the value does not fit; wanted is {wanted}"),
-        figment::error::Kind::UnknownVariant(_, known) => format!("the value is none of {}", known.join(", ")),
+        figment::error::Kind::InvalidType(_, wanted) => {
+            format!("the value is of the wrong type; wanted is {wanted}")
+        }
+        figment::error::Kind::InvalidValue(_, wanted) => {
+            format!("the value does not fit; wanted is {wanted}")
+        }
+        figment::error::Kind::UnknownVariant(_, known) => {
+            format!("the value is none of {}", known.join(", "))
+        }
         figment::error::Kind::Message(text) => text.clone(),
         other => other.to_string(),
     };
-    let place = if path.is_empty() { "the configuration".to_owned() } else { format!("the configuration, at {path}") };
+    let place = if path.is_empty() {
+        "the configuration".to_owned()
+    } else {
+        format!("the configuration, at {path}")
+    };
     anyhow::anyhow!("{place}: {what}")
 }

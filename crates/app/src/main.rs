@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         return overread_dicom::read::codec_worker_main();
     }
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("OVERREAD_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.default_log()));
+    let filter =
+        EnvFilter::try_from_env("OVERREAD_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.default_log()));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let outcome = match cli.command {
         Command::Classify(args) => classify::run(&cli.shared, &args),

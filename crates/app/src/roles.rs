@@ -14,7 +14,8 @@ use crate::library;
 /// Runs the hospital's role until it is told to end.
 pub fn edge(args: &RoleArgs) -> Result<ExitCode> {
     let config = Config::read(args.config.as_deref())?;
-    let (edge, link): (overread_edge::Config, LinkConfig) = (config.section("edge")?, config.section("link")?);
+    let (edge, link): (overread_edge::Config, LinkConfig) =
+        (config.section("edge")?, config.section("link")?);
     let offset = i16::try_from(chrono::Local::now().offset().local_minus_utc() / 60).unwrap_or(0);
     let codec = codec_factory()?;
     runtime()?.block_on(async move {

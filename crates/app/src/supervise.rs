@@ -63,7 +63,13 @@ fn parts(config: &Config) -> Result<(String, String)> {
 }
 
 /// Keeps a role running: started again whenever it ends, later each time it ends soon.
-async fn keep(binary: std::path::PathBuf, role: &'static str, extra: Vec<String>, config: String, mut stopped: watch::Receiver<bool>) {
+async fn keep(
+    binary: std::path::PathBuf,
+    role: &'static str,
+    extra: Vec<String>,
+    config: String,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut wait = BACKOFF.0;
     while !*stopped.borrow() {
         let started = std::time::Instant::now();
@@ -101,7 +107,10 @@ async fn start(binary: &Path, role: &str, extra: &[String], config: &str) -> Res
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         // The configuration that is handed over holds these already; the other role's are not this one's business.
-        if text.starts_with(other) || text.starts_with("OVERREAD_LINK__") || (text.starts_with("OVERREAD_") && text.contains("__")) {
+        if text.starts_with(other)
+            || text.starts_with("OVERREAD_LINK__")
+            || (text.starts_with("OVERREAD_") && text.contains("__"))
+        {
             command.env_remove(&name);
         }
     }

@@ -38,7 +38,11 @@ impl Site {
             )
         };
         let (edge, service) = (format!("http://127.0.0.1:{edge}"), format!("http://127.0.0.1:{service}"));
-        let overread = Overread::all(Path::new(env!("CARGO_BIN_EXE_overread")), &[edge.clone(), service.clone()], config);
+        let overread = Overread::all(
+            Path::new(env!("CARGO_BIN_EXE_overread")),
+            &[edge.clone(), service.clone()],
+            config,
+        );
         orthanc.modality("overread", "OVERREAD", dimse, &json!({}));
         Self { orthanc, overread, edge, service, dimse, files: tempfile::tempdir().unwrap() }
     }
@@ -46,7 +50,14 @@ impl Site {
     fn mode(&self, mode: &str) {
         let body = json!({ "mode": mode, "reason": "a test" }).to_string();
         let url = format!("{}/api/v1/programs/cxr-pneumonia/mode", self.service);
-        overread_testkit::http::request("PUT", &url, &[("content-type", "application/json")], body.as_bytes()).unwrap().ok();
+        overread_testkit::http::request(
+            "PUT",
+            &url,
+            &[("content-type", "application/json")],
+            body.as_bytes(),
+        )
+        .unwrap()
+        .ok();
     }
 
     fn children(&self, seed: &str, count: usize) -> Vec<Sample> {
@@ -62,7 +73,12 @@ impl Site {
 
     fn state_of_all(&self) -> String {
         let ask = |url: &str| overread_testkit::http::get(url).map(|a| a.text()).unwrap_or_else(|e| e);
-        format!("{}\n{}\n{}", ask(&format!("{}/api/v1/status", self.edge)), ask(&format!("{}/api/v1/jobs", self.edge)), self.overread.log())
+        format!(
+            "{}\n{}\n{}",
+            ask(&format!("{}/api/v1/status", self.edge)),
+            ask(&format!("{}/api/v1/jobs", self.edge)),
+            self.overread.log()
+        )
     }
 }
 
@@ -72,14 +88,17 @@ fn a_study_comes_home(site: &Site) {
     let id = site.orthanc.upload(&shadow.path);
     site.orthanc.send(&id, "overread").unwrap();
     wait_until("the study in shadow is read", PATIENCE, || {
-        let cases = overread_testkit::http::get(&format!("{}/api/v1/cases", site.service)).map(|a| a.text()).unwrap_or_default();
+        let cases = overread_testkit::http::get(&format!("{}/api/v1/cases", site.service))
+            .map(|a| a.text())
+            .unwrap_or_default();
         cases.contains("cxr-pneumonia")
     });
     site.mode("review-all");
     let sample = &site.children("sent", 1)[0];
     let id = site.orthanc.upload(&sample.path);
     site.orthanc.send(&id, "overread").unwrap();
-    let report = wait_for("the report is in the PACS", PATIENCE, || site.of_modality(&sample.study, "SR").pop());
+    let report =
+        wait_for("the report is in the PACS", PATIENCE, || site.of_modality(&sample.study, "SR").pop());
     assert_eq!(report["StudyInstanceUID"], sample.study.as_str(), "{}", site.state_of_all());
     assert_eq!(report["PatientName"], sample.patient_name.as_str());
     assert_eq!(report["PatientID"], sample.patient_id.as_str());
@@ -89,15 +108,22 @@ fn a_study_comes_home(site: &Site) {
 
     // A late image of the same study: the result is amended and names its predecessor.
     let replaced = json!({ "Replace": { "SOPInstanceUID": format!("{}.7", sample.sop) }, "Keep": ["StudyInstanceUID", "SeriesInstanceUID"], "Force": true });
-    let late = site.orthanc.request("POST", &format!("/instances/{id}/modify"), replaced.to_string().as_bytes()).ok().body;
+    let late = site
+        .orthanc
+        .request("POST", &format!("/instances/{id}/modify"), replaced.to_string().as_bytes())
+        .ok()
+        .body;
     let file = site.files.path().join("late.dcm");
     std::fs::write(&file, late).unwrap();
     let id = site.orthanc.upload(&file);
     site.orthanc.send(&id, "overread").unwrap();
     let amended = wait_for("the amended report is in the PACS", PATIENCE, || {
-        site.of_modality(&sample.study, "SR").into_iter().find(|r| r["SOPInstanceUID"] != report["SOPInstanceUID"])
+        site.of_modality(&sample.study, "SR")
+            .into_iter()
+            .find(|r| r["SOPInstanceUID"] != report["SOPInstanceUID"])
     });
-    let predecessor = &amended["PredecessorDocumentsSequence"][0]["ReferencedSeriesSequence"][0]["ReferencedSOPSequence"][0];
+    let predecessor = &amended["PredecessorDocumentsSequence"][0]["ReferencedSeriesSequence"][0]["ReferencedSOPSequence"]
+        [0];
     assert_eq!(predecessor["ReferencedSOPInstanceUID"], report["SOPInstanceUID"]);
     assert!(site.of_modality(&shadow.study, "SR").is_empty(), "a result left in shadow");
     // The names stay on the edge's side of the link, and out of the log.
@@ -114,7 +140,9 @@ fn a_study_comes_home_with_postgresql_and_s3() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let s3 = runtime.block_on(S3::start());
     let postgres = Postgres::start();
-    let stores = |role: &str| format!("database = \"{}\"\nobjects = \"{}\"", postgres.database(role), s3.address(role));
+    let stores = |role: &str| {
+        format!("database = \"{}\"\nobjects = \"{}\"", postgres.database(role), s3.address(role))
+    };
     a_study_comes_home(&Site::start(stores));
 }
 
@@ -157,14 +185,19 @@ fn what_was_acknowledged_survives_kills() {
         ledger.acknowledged(sample);
     }
     let losses = ledger.losses(|entry| {
-        let url = format!("{}/dicom-web/studies/{}/series/{}/instances/{}", site.edge, entry.study, entry.series, entry.sop);
+        let url = format!(
+            "{}/dicom-web/studies/{}/series/{}/instances/{}",
+            site.edge, entry.study, entry.series, entry.sop
+        );
         let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
         let answer = overread_testkit::http::request("GET", &url, &[("accept", accept)], &[])?;
         answer.ok().parts().into_iter().next().map(|p| p.body).ok_or_else(|| "no part".to_owned())
     });
     assert!(losses.is_empty(), "{losses:?}");
     for sample in &all {
-        wait_until("each study has its result", PATIENCE, || !site.of_modality(&sample.study, "SR").is_empty());
+        wait_until("each study has its result", PATIENCE, || {
+            !site.of_modality(&sample.study, "SR").is_empty()
+        });
         assert_eq!(site.of_modality(&sample.study, "SR").len(), 1, "a result was doubled");
     }
     for role in [&site.edge, &site.service] {

@@ -54,16 +54,34 @@ fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Problem {
 #[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = Status)), tag = "status")]
 async fn status(State(database): State<Database>) -> Result<Json<Status>, Problem> {
     let mut conn = database.read().await.map_err(Problem::from)?;
-    let rows = sqlx::query("SELECT state, COUNT(*) FROM studies GROUP BY state ORDER BY state").fetch_all(&mut *conn).await.map_err(failed("counting studies"))?;
+    let rows = sqlx::query("SELECT state, COUNT(*) FROM studies GROUP BY state ORDER BY state")
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(failed("counting studies"))?;
     let mut studies = Vec::new();
     for row in rows {
-        studies.push(Count { name: row.try_get(0).map_err(failed("counting studies"))?, count: row.try_get(1).map_err(failed("counting studies"))? });
+        studies.push(Count {
+            name: row.try_get(0).map_err(failed("counting studies"))?,
+            count: row.try_get(1).map_err(failed("counting studies"))?,
+        });
     }
-    let row = sqlx::query("SELECT COUNT(*) FROM conflicts").fetch_one(&mut *conn).await.map_err(failed("counting conflicts"))?;
+    let row = sqlx::query("SELECT COUNT(*) FROM conflicts")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(failed("counting conflicts"))?;
     drop(conn);
     let counts = jobs::counts(&database).await.map_err(Problem::from)?;
-    let jobs = counts.into_iter().map(|c| Count { name: format!("{}/{}", c.kind, c.state), count: c.count }).collect();
-    Ok(Json(Status { role: "edge", version: env!("CARGO_PKG_VERSION"), studies, jobs, conflicts: row.try_get(0).map_err(failed("counting conflicts"))? }))
+    let jobs = counts
+        .into_iter()
+        .map(|c| Count { name: format!("{}/{}", c.kind, c.state), count: c.count })
+        .collect();
+    Ok(Json(Status {
+        role: "edge",
+        version: env!("CARGO_PKG_VERSION"),
+        studies,
+        jobs,
+        conflicts: row.try_get(0).map_err(failed("counting conflicts"))?,
+    }))
 }
 
 /// Which studies.
@@ -97,7 +115,10 @@ pub struct StudyView {
 
 /// Studies, the latest first.
 #[utoipa::path(get, path = "/api/v1/studies", params(Which), responses((status = 200, body = Vec<StudyView>), (status = 400, body = Problem)), tag = "studies")]
-async fn studies(State(database): State<Database>, Query(which): Query<Which>) -> Result<Json<Vec<StudyView>>, Problem> {
+async fn studies(
+    State(database): State<Database>,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<StudyView>>, Problem> {
     let limit = which.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::bad_request("limit is between 1 and 1000"));

@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
+use overread_dicomweb::matching::MatchKind;
 use overread_dicomweb::{
-    Archive, ArchiveError, FailureReason, InstanceEntry, Level, Limits, MatchKind, OpenedFile, Page, Query, ReceivedFile, Scope, StoreOutcome,
+    Archive, ArchiveError, FailureReason, InstanceEntry, Level, Limits, OpenedFile, Page, Query,
+    ReceivedFile, Scope, StoreOutcome,
 };
 use overread_domain::{Identified, Uid};
 use overread_store::{Database, ObjectKey, Objects, StoreError};
@@ -55,7 +57,9 @@ struct Known {
 fn known(row: &AnyRow) -> Result<Known, ArchiveError> {
     let text = |n: usize| row.try_get::<String, _>(n).map_err(query_failed);
     let number = |n: usize| row.try_get::<i64, _>(n).map_err(query_failed);
-    let uid = |n: usize| -> Result<Uid, ArchiveError> { Uid::parse(&text(n)?).map_err(|e| ArchiveError::Failed(e.into())) };
+    let uid = |n: usize| -> Result<Uid, ArchiveError> {
+        Uid::parse(&text(n)?).map_err(|e| ArchiveError::Failed(e.into()))
+    };
     // A name for logs: the content's hash, cut to what a number holds.
     let id = i64::from_str_radix(text(7)?.get(..15).unwrap_or("0"), 16).unwrap_or(0);
     let entry = InstanceEntry {
@@ -72,7 +76,12 @@ fn known(row: &AnyRow) -> Result<Known, ArchiveError> {
 }
 
 impl EdgeArchive {
-    async fn rows(&self, study: Option<&str>, series: Option<&str>, instance: Option<&str>) -> Result<Vec<Known>, ArchiveError> {
+    async fn rows(
+        &self,
+        study: Option<&str>,
+        series: Option<&str>,
+        instance: Option<&str>,
+    ) -> Result<Vec<Known>, ArchiveError> {
         let mut conn = self.database.read().await.map_err(passing)?;
         let sql = format!(
             "{COLUMNS} WHERE ($1 = '' OR study_uid = $1) AND ($2 = '' OR series_uid = $2) AND ($3 = '' OR sop_uid = $3) ORDER BY study_uid, series_uid, sop_uid"
@@ -113,8 +122,13 @@ impl Archive for EdgeArchive {
             };
             groups.entry(key).or_default().push(row);
         }
-        let mut matches = groups.into_values().map(|members| summary(&members)).filter(|object| query.admits(object)).skip(query.offset as usize);
-        let page: Vec<Identified<InMemDicomObject>> = matches.by_ref().take(query.limit as usize).map(Identified::new).collect();
+        let mut matches = groups
+            .into_values()
+            .map(|members| summary(&members))
+            .filter(|object| query.admits(object))
+            .skip(query.offset as usize);
+        let page: Vec<Identified<InMemDicomObject>> =
+            matches.by_ref().take(query.limit as usize).map(Identified::new).collect();
         Ok(Page { rows: page, more: matches.next().is_some(), fuzzy: false })
     }
 
@@ -127,14 +141,24 @@ impl Archive for EdgeArchive {
         }
         rows.sort_by_cached_key(|row| {
             let object = attributes_of(row);
-            let number = |tag| object.get(tag).and_then(|e| e.value().to_int::<i64>().ok()).unwrap_or(i64::MAX);
-            (number(tags::SERIES_NUMBER), row.entry.series.clone(), number(tags::INSTANCE_NUMBER), row.entry.instance.clone())
+            let number =
+                |tag| object.get(tag).and_then(|e| e.value().to_int::<i64>().ok()).unwrap_or(i64::MAX);
+            (
+                number(tags::SERIES_NUMBER),
+                row.entry.series.clone(),
+                number(tags::INSTANCE_NUMBER),
+                row.entry.instance.clone(),
+            )
         });
         Ok(rows.into_iter().map(|r| r.entry).collect())
     }
 
     async fn open(&self, instance: &InstanceEntry) -> Result<OpenedFile, ArchiveError> {
-        let row = self.rows(Some(instance.study.as_str()), None, Some(instance.instance.as_str())).await?.pop().ok_or(ArchiveError::NotFound)?;
+        let row = self
+            .rows(Some(instance.study.as_str()), None, Some(instance.instance.as_str()))
+            .await?
+            .pop()
+            .ok_or(ArchiveError::NotFound)?;
         let key = ObjectKey::parse(&row.object).map_err(passing)?;
         let local = self.objects.local(&key).await.map_err(passing)?;
         Ok(OpenedFile { path: local.path().to_owned(), keep: Some(Box::new(Arc::new(local))) })
@@ -142,7 +166,12 @@ impl Archive for EdgeArchive {
 
     async fn store(&self, files: Vec<ReceivedFile>, _study: Option<&Uid>) -> Vec<StoreOutcome> {
         let accept = |file: ReceivedFile| async move {
-            let arrival = Arrival { file: file.file.to_path_buf(), bytes: file.bytes, sha256: file.hash.clone(), source: "stow".into() };
+            let arrival = Arrival {
+                file: file.file.to_path_buf(),
+                bytes: file.bytes,
+                sha256: file.hash.clone(),
+                source: "stow".into(),
+            };
             match self.intake.accept(arrival).await {
                 Ok(Accepted::Stored | Accepted::Conflict) => StoreOutcome::Stored,
                 Ok(Accepted::Duplicate) => StoreOutcome::Duplicate,
@@ -172,7 +201,9 @@ fn attributes_of(row: &Known) -> InMemDicomObject {
 fn summary(members: &[Known]) -> InMemDicomObject {
     let Some(first) = members.first() else { return InMemDicomObject::new_empty() };
     let mut object = attributes_of(first);
-    let modality = |o: &InMemDicomObject| o.get(tags::MODALITY).and_then(|e| e.value().to_str().ok()).map(|m| m.trim().to_owned());
+    let modality = |o: &InMemDicomObject| {
+        o.get(tags::MODALITY).and_then(|e| e.value().to_str().ok()).map(|m| m.trim().to_owned())
+    };
     let modalities: BTreeSet<String> = members.iter().filter_map(|m| modality(&attributes_of(m))).collect();
     let series: BTreeSet<&Uid> = members.iter().map(|m| &m.entry.series).collect();
     let mut put = |tag, vr, value: PrimitiveValue| object.put(DataElement::new(tag, vr, value));

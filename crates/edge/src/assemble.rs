@@ -70,7 +70,13 @@ impl Assemble {
         // A clock that was turned back makes a study look as if it came from the future: then it is complete.
         let quiet_at = last_at.saturating_add(self.quiet_ms);
         if !whole && now.0 < quiet_at && quiet_at - now.0 <= self.quiet_ms {
-            let later = NewJob { kind: "complete", key: &job.key, payload: job.payload.clone(), priority: 1, run_at: overread_domain::Millis(quiet_at) };
+            let later = NewJob {
+                kind: "complete",
+                key: &job.key,
+                payload: job.payload.clone(),
+                priority: 1,
+                run_at: overread_domain::Millis(quiet_at),
+            };
             jobs::enqueue(&mut tx, &later, now).await?;
             jobs::finish(&mut tx, job).await?;
             return Ok(Database::commit(tx).await?);
@@ -84,7 +90,13 @@ impl Assemble {
         Ok(())
     }
 
-    async fn settle(&self, tx: &mut overread_store::Tx, id: &str, study_uid: &str, version: i64) -> Result<(), EdgeError> {
+    async fn settle(
+        &self,
+        tx: &mut overread_store::Tx,
+        id: &str,
+        study_uid: &str,
+        version: i64,
+    ) -> Result<(), EdgeError> {
         let now = self.clock.now();
         let images = facts(tx, study_uid).await?;
         let rule = self.rules.choose(&images);
@@ -105,23 +117,27 @@ impl Assemble {
             .map_err(EdgeError::query("settling a study"))?;
         let detail = serde_json::json!({ "state": state, "version": version, "program": program, "images": images.len() });
         if state == "complete" {
-            let outgoing = Outgoing { version: u32::try_from(version).unwrap_or(u32::MAX), program, priority };
+            let outgoing =
+                Outgoing { version: u32::try_from(version).unwrap_or(u32::MAX), program, priority };
             let payload = serde_json::to_value(&outgoing).unwrap_or_default();
             let job = NewJob { kind: "send", key: id, payload, priority: priority.rank(), run_at: now };
             jobs::enqueue(tx, &job, now).await?;
         }
-        audit::append(tx, &Event { at: now, actor: "edge", action: "study.settled", subject: id, detail }).await?;
+        audit::append(tx, &Event { at: now, actor: "edge", action: "study.settled", subject: id, detail })
+            .await?;
         Ok(())
     }
 }
 
 /// The facts of a study's received images.
 async fn facts(tx: &mut overread_store::Tx, study_uid: &str) -> Result<Vec<ImageFacts>, EdgeError> {
-    let rows = sqlx::query("SELECT attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0")
-        .bind(study_uid.to_owned())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(EdgeError::query("reading a study's images"))?;
+    let rows = sqlx::query(
+        "SELECT attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0",
+    )
+    .bind(study_uid.to_owned())
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(EdgeError::query("reading a study's images"))?;
     let mut facts = Vec::with_capacity(rows.len());
     for row in rows {
         let text: String = row.try_get(0).map_err(EdgeError::query("reading a study's images"))?;

@@ -60,7 +60,12 @@ impl Deliver {
     }
 
     /// Results of a case that the destination does not have yet, in the order of their versions.
-    async fn waiting(&self, study: &str, program: &str, destination: &str) -> Result<Vec<WaitingResult>, Trouble> {
+    async fn waiting(
+        &self,
+        study: &str,
+        program: &str,
+        destination: &str,
+    ) -> Result<Vec<WaitingResult>, Trouble> {
         let query = || EdgeError::query("looking for what to deliver");
         let mut conn = self.database.read().await?;
         let rows = sqlx::query(
@@ -76,7 +81,8 @@ impl Deliver {
         let mut waiting = Vec::with_capacity(rows.len());
         for row in rows {
             let attempted: Option<i64> = row.try_get(1).map_err(query())?;
-            waiting.push(WaitingResult { id: row.try_get(0).map_err(query())?, attempted: attempted.is_some() });
+            waiting
+                .push(WaitingResult { id: row.try_get(0).map_err(query())?, attempted: attempted.is_some() });
         }
         Ok(waiting)
     }
@@ -105,7 +111,9 @@ impl Deliver {
                 let sent = tokio::task::spawn_blocking(move || store(&peer, &files)).await;
                 sent.map_err(|_| Trouble::Failed { why: "the sender panicked".into() })?
             }
-            Destination::Stow { url, token_file, authority } => stow(url, token_file.as_deref(), authority.as_deref(), &files).await,
+            Destination::Stow { url, token_file, authority } => {
+                stow(url, token_file.as_deref(), authority.as_deref(), &files).await
+            }
         }
     }
 
@@ -124,17 +132,20 @@ impl Deliver {
     async fn note(&self, result: &str, destination: &str, state: &str) -> Result<(), Trouble> {
         let now = self.clock.now();
         let mut tx = self.database.begin().await?;
-        sqlx::query("UPDATE deliveries SET state = $1, delivered_at = $2 WHERE result = $3 AND destination = $4")
-            .bind(state.to_owned())
-            .bind(now.0)
-            .bind(result.to_owned())
-            .bind(destination.to_owned())
-            .execute(&mut *tx)
-            .await
-            .map_err(EdgeError::query("noting a delivery"))?;
+        sqlx::query(
+            "UPDATE deliveries SET state = $1, delivered_at = $2 WHERE result = $3 AND destination = $4",
+        )
+        .bind(state.to_owned())
+        .bind(now.0)
+        .bind(result.to_owned())
+        .bind(destination.to_owned())
+        .execute(&mut *tx)
+        .await
+        .map_err(EdgeError::query("noting a delivery"))?;
         let action = format!("result.{state}");
         let detail = serde_json::json!({ "destination": destination });
-        audit::append(&mut tx, &Event { at: now, actor: "edge", action: &action, subject: result, detail }).await?;
+        audit::append(&mut tx, &Event { at: now, actor: "edge", action: &action, subject: result, detail })
+            .await?;
         Ok(Database::commit(tx).await?)
     }
 }
@@ -162,7 +173,9 @@ pub(crate) fn peer_of(destination: &Destination, our_ae_title: &str) -> Result<P
 }
 
 fn client_tls(tls: &ClientTls) -> Result<Arc<rustls::ClientConfig>, Trouble> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| Trouble::Failed { why: format!("reading {}: {e}", path.display()) });
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|e| Trouble::Failed { why: format!("reading {}: {e}", path.display()) })
+    };
     let authority = read(&tls.authority)?;
     let identity = match (&tls.certificate, &tls.key) {
         (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
@@ -187,19 +200,32 @@ fn store(peer: &Peer, files: &[LocalObject]) -> Result<(), Trouble> {
         if !accepted {
             let why = format!("{} refused a document with status {status:04X}", peer.ae_title.as_str());
             // Out of resources and processing failure pass; a refusal of the object itself is for a person.
-            return Err(if status >> 8 == 0xA7 || status == 0x0110 { Trouble::Later { why } } else { Trouble::Failed { why } });
+            return Err(if status >> 8 == 0xA7 || status == 0x0110 {
+                Trouble::Later { why }
+            } else {
+                Trouble::Failed { why }
+            });
         }
     }
     sender.release().map_err(trouble)
 }
 
 /// Sends files by STOW-RS (PS3.18 §10.5), one request.
-async fn stow(url: &str, token_file: Option<&Path>, authority: Option<&Path>, files: &[LocalObject]) -> Result<(), Trouble> {
-    let failed = |what: &str, e: &dyn std::error::Error| Trouble::Failed { why: format!("{what}: {}", sentence(e)) };
-    let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(60));
+async fn stow(
+    url: &str,
+    token_file: Option<&Path>,
+    authority: Option<&Path>,
+    files: &[LocalObject],
+) -> Result<(), Trouble> {
+    let failed =
+        |what: &str, e: &dyn std::error::Error| Trouble::Failed { why: format!("{what}: {}", sentence(e)) };
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_secs(60));
     if let Some(path) = authority {
         let pem = std::fs::read(path).map_err(|e| failed("reading the destination's authority", &e))?;
-        let certificate = reqwest::Certificate::from_pem(&pem).map_err(|e| failed("the destination's authority", &e))?;
+        let certificate =
+            reqwest::Certificate::from_pem(&pem).map_err(|e| failed("the destination's authority", &e))?;
         builder = builder.tls_certs_merge([certificate]);
     }
     let client = builder.build().map_err(|e| failed("setting up the request", &e))?;
@@ -218,7 +244,8 @@ async fn stow(url: &str, token_file: Option<&Path>, authority: Option<&Path>, fi
         .header("accept", "application/dicom+json")
         .body(body);
     if let Some(path) = token_file {
-        let token = std::fs::read_to_string(path).map_err(|e| failed("reading the destination's token", &e))?;
+        let token =
+            std::fs::read_to_string(path).map_err(|e| failed("reading the destination's token", &e))?;
         request = request.bearer_auth(token.trim());
     }
     let answer = request.send().await.map_err(|e| Trouble::Later { why: sentence(&e.without_url()) })?;

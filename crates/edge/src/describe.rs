@@ -92,7 +92,9 @@ pub fn describe(file: &Path, source: &str, limits: &Limits) -> Result<Descriptio
         Opened::Photograph(_) => return Err("this is a picture, not a DICOM object".into()),
     };
     let header = opened.header();
-    let uid = |value: &Option<Uid>, name: &str| value.clone().ok_or_else(|| format!("{name} is missing or is no UID"));
+    let uid = |value: &Option<Uid>, name: &str| {
+        value.clone().ok_or_else(|| format!("{name} is missing or is no UID"))
+    };
     let object = opened.dataset().reveal();
     Ok(Description {
         study: uid(&header.study_instance_uid, "Study Instance UID (0020,000D)")?,
@@ -107,12 +109,17 @@ pub fn describe(file: &Path, source: &str, limits: &Limits) -> Result<Descriptio
 }
 
 fn text(object: &InMemDicomObject, tag: Tag) -> String {
-    object.get(tag).and_then(|e| e.value().to_str().ok()).map(|t| t.trim_matches([' ', '\0']).to_owned()).unwrap_or_default()
+    object
+        .get(tag)
+        .and_then(|e| e.value().to_str().ok())
+        .map(|t| t.trim_matches([' ', '\0']).to_owned())
+        .unwrap_or_default()
 }
 
 fn facts(object: &InMemDicomObject, header: &read::Header, source: &str) -> ImageFacts {
     let lines = |tags: &[Tag]| {
-        let lines: Vec<String> = tags.iter().map(|tag| text(object, *tag)).filter(|t| !t.is_empty()).collect();
+        let lines: Vec<String> =
+            tags.iter().map(|tag| text(object, *tag)).filter(|t| !t.is_empty()).collect();
         lines.join("\n")
     };
     let mut order = lines(&[tags::REQUESTED_PROCEDURE_DESCRIPTION]);

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use overread_dimse::{AeTitle, Caller, CommitmentReport, ReceivedObject, Receiver, Scp, ScpConfig, ScpHandle, StoreStatus};
+use overread_dimse::{
+    AeTitle, Caller, CommitmentReport, ReceivedObject, Receiver, Scp, ScpConfig, ScpHandle, StoreStatus,
+};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -54,9 +56,16 @@ impl Receiver for Door {
 ///
 /// # Errors
 /// A key of the configuration does not work, or the port is taken.
-pub fn open(config: &Config, intake: Intake, reports: mpsc::UnboundedSender<CommitmentReport>) -> Result<ScpHandle, EdgeError> {
+pub fn open(
+    config: &Config,
+    intake: Intake,
+    reports: mpsc::UnboundedSender<CommitmentReport>,
+) -> Result<ScpHandle, EdgeError> {
     let dimse = &config.dimse;
-    let title = |key: &str, text: &str| AeTitle::parse(text).map_err(|e| ConfigError { key: format!("edge.dimse.{key}"), problem: e.to_string() });
+    let title = |key: &str, text: &str| {
+        AeTitle::parse(text)
+            .map_err(|e| ConfigError { key: format!("edge.dimse.{key}"), problem: e.to_string() })
+    };
     let calling = dimse.calling.iter().map(|t| title("calling", t)).collect::<Result<Vec<_>, _>>()?;
     let scp = ScpConfig {
         ae_title: title("ae_title", &dimse.ae_title)?,
@@ -71,13 +80,20 @@ pub fn open(config: &Config, intake: Intake, reports: mpsc::UnboundedSender<Comm
         max_pdu: 1 << 18,
     };
     let door = Door { intake, runtime: Handle::current(), reports };
-    Scp::start(scp, Arc::new(door)).map_err(|e| EdgeError::Door { what: "the DICOM door", address: dimse.bind.to_string(), source: e.into() })
+    Scp::start(scp, Arc::new(door)).map_err(|e| EdgeError::Door {
+        what: "the DICOM door",
+        address: dimse.bind.to_string(),
+        source: e.into(),
+    })
 }
 
 fn tls(dimse: &Dimse) -> Result<Option<Arc<rustls::ServerConfig>>, EdgeError> {
     let Some(tls) = &dimse.tls else { return Ok(None) };
     let read = |key: &str, path: &Path| {
-        std::fs::read(path).map_err(|e| ConfigError { key: format!("edge.dimse.tls.{key}"), problem: format!("{} cannot be read: {e}", path.display()) })
+        std::fs::read(path).map_err(|e| ConfigError {
+            key: format!("edge.dimse.tls.{key}"),
+            problem: format!("{} cannot be read: {e}", path.display()),
+        })
     };
     let certificate = read("certificate", &tls.certificate)?;
     let key = read("key", &tls.key)?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use overread_dicom::read::{self, Limits, Opened};
 use overread_dicom::write::{
-    Algorithm, Capture, InstanceReference, Release, Report, ResultIdentity, SourceContext, Stamp, VisualExplanation,
-    capture::secondary_capture, report::structured_report, to_part10,
+    Algorithm, Capture, InstanceReference, Release, Report, ResultIdentity, SourceContext, Stamp,
+    VisualExplanation, capture::secondary_capture, report::structured_report, to_part10,
 };
 use overread_domain::{Clock, ContentHash, GridSize, Uid};
 use overread_store::audit::{self, Event};
@@ -91,7 +91,8 @@ impl<L: Link> Filing<L> {
         let Some(row) = row else { return Ok(None) };
         let study: String = row.try_get(0).map_err(EdgeError::query(doing))?;
         let text: String = row.try_get(1).map_err(EdgeError::query(doing))?;
-        let message = serde_json::from_str(&text).map_err(|e| Trouble::Never { why: format!("{doing}: {e}") })?;
+        let message =
+            serde_json::from_str(&text).map_err(|e| Trouble::Never { why: format!("{doing}: {e}") })?;
         Ok(Some((study, message)))
     }
 
@@ -109,14 +110,20 @@ impl<L: Link> Filing<L> {
                 .map_err(EdgeError::query(doing))?;
             drop(conn);
             let Some(row) = row else {
-                return Err(Trouble::Never { why: "the result names an image that its study does not have; it is filed to nobody".into() });
+                return Err(Trouble::Never {
+                    why: "the result names an image that its study does not have; it is filed to nobody"
+                        .into(),
+                });
             };
             let key: String = row.try_get(0).map_err(EdgeError::query(doing))?;
             let local = self.objects.local(&ObjectKey::parse(&key)?).await?;
             let opened = read::open(local.path(), &self.limits).map_err(|e| failed(doing, &e))?;
             let Opened::Dicom(opened) = opened else { continue };
             match &mut context {
-                None => context = Some(SourceContext::from_image(opened.dataset()).map_err(|e| failed(doing, &e))?),
+                None => {
+                    context =
+                        Some(SourceContext::from_image(opened.dataset()).map_err(|e| failed(doing, &e))?)
+                }
                 Some(context) => context.add_image(opened.dataset()).map_err(|e| failed(doing, &e))?,
             }
         }
@@ -136,14 +143,20 @@ impl<L: Link> Filing<L> {
             if hash_of(&png) != capture.sha256 {
                 return Err(Trouble::Failed { why: "a picture is not the one that the result names".into() });
             }
-            let picture = image::load_from_memory_with_format(&png, image::ImageFormat::Png).map_err(|e| failed("reading a picture", &e))?.to_rgb8();
+            let picture = image::load_from_memory_with_format(&png, image::ImageFormat::Png)
+                .map_err(|e| failed("reading a picture", &e))?
+                .to_rgb8();
             pictures.push((GridSize::new(picture.width(), picture.height()), picture.into_raw()));
         }
         Ok(pictures)
     }
 
     /// The report of the version before, which this one replaces.
-    async fn predecessors(&self, study_uid: &str, message: &ResultMessage) -> Result<Vec<InstanceReference>, Trouble> {
+    async fn predecessors(
+        &self,
+        study_uid: &str,
+        message: &ResultMessage,
+    ) -> Result<Vec<InstanceReference>, Trouble> {
         let doing = "reading the version before";
         let mut conn = self.database.read().await?;
         let rows = sqlx::query(
@@ -184,19 +197,31 @@ impl<L: Link> Filing<L> {
             edition: message.algorithm.edition.clone(),
             manufacturer: message.algorithm.manufacturer.clone(),
         };
-        let identity = ResultIdentity { program: message.program.clone(), case_version: message.case_version };
+        let identity =
+            ResultIdentity { program: message.program.clone(), case_version: message.case_version };
         // The reading's own time: made again, it is the same document.
         let stamp = Stamp::new(message.read_at.0 / 1000, self.utc_offset_minutes);
         let write = |e: overread_dicom::write::WriteError| failed("making a document", &e);
         let (mut documents, mut visual) = (Vec::new(), Vec::new());
         for (number, (capture, (size, rgb))) in (1..).zip(message.captures.iter().zip(pictures)) {
-            let capture_of = Capture { label: &capture.label, number, description: &capture.description, size: *size, rgb };
-            let object = secondary_capture(source, &algorithm, &identity, stamp, &capture_of).map_err(write)?;
+            let capture_of = Capture {
+                label: &capture.label,
+                number,
+                description: &capture.description,
+                size: *size,
+                rgb,
+            };
+            let object =
+                secondary_capture(source, &algorithm, &identity, stamp, &capture_of).map_err(write)?;
             let reference = InstanceReference::to(&object).map_err(write)?;
             if capture.explains {
                 visual.push(VisualExplanation { label: capture.label.clone(), image: reference.clone() });
             }
-            documents.push(Document { reference, kind: "capture", bytes: to_part10(&object).map_err(write)? });
+            documents.push(Document {
+                reference,
+                kind: "capture",
+                bytes: to_part10(&object).map_err(write)?,
+            });
         }
         let report = Report {
             findings: &message.findings,
@@ -212,7 +237,13 @@ impl<L: Link> Filing<L> {
     }
 
     /// Keeps the documents and asks for their delivery: objects first, then one transaction.
-    async fn keep(&self, job: &Job, study_uid: &str, message: &ResultMessage, documents: Vec<Document>) -> Result<(), Trouble> {
+    async fn keep(
+        &self,
+        job: &Job,
+        study_uid: &str,
+        message: &ResultMessage,
+        documents: Vec<Document>,
+    ) -> Result<(), Trouble> {
         let now = self.clock.now();
         let mut rows = Vec::with_capacity(documents.len());
         for (position, document) in documents.into_iter().enumerate() {
@@ -222,7 +253,8 @@ impl<L: Link> Filing<L> {
             self.objects.put_bytes(&key, document.bytes.into()).await?;
             let local = self.objects.local(&key).await?;
             let described = describe(local.path(), "overread", &self.limits);
-            let attributes = described.map_err(|why| Trouble::Failed { why: format!("reading a document of ours: {why}") })?;
+            let attributes = described
+                .map_err(|why| Trouble::Failed { why: format!("reading a document of ours: {why}") })?;
             rows.push((position, document.reference, document.kind, key, hash, bytes, attributes));
         }
         let mut tx = self.database.begin().await?;
@@ -253,10 +285,25 @@ impl<L: Link> Filing<L> {
                 .map_err(EdgeError::query("asking for a delivery"))?;
             let payload = serde_json::json!({ "study_uid": study_uid, "program": message.program, "destination": destination });
             let key = format!("{study_id}:{}:{destination}", message.program);
-            jobs::enqueue(&mut tx, &NewJob { kind: "deliver", key: &key, payload, priority: 1, run_at: now }, now).await?;
+            jobs::enqueue(
+                &mut tx,
+                &NewJob { kind: "deliver", key: &key, payload, priority: 1, run_at: now },
+                now,
+            )
+            .await?;
         }
         jobs::finish(&mut tx, job).await?;
-        audit::append(&mut tx, &Event { at: now, actor: "edge", action: "result.filed", subject: &job.key, detail: serde_json::json!({ "study": study_id }) }).await?;
+        audit::append(
+            &mut tx,
+            &Event {
+                at: now,
+                actor: "edge",
+                action: "result.filed",
+                subject: &job.key,
+                detail: serde_json::json!({ "study": study_id }),
+            },
+        )
+        .await?;
         Database::commit(tx).await?;
         self.wake.notify_waiters();
         Ok(())

@@ -106,11 +106,22 @@ impl<L: Link> Inbox<L> {
         let (Some(study), None) = (study, reason.as_ref()) else {
             let detail = serde_json::json!({ "pseudonym": message.study, "reason": reason });
             tracing::error!("a result was not taken: {}", reason.unwrap_or_default());
-            audit::append(tx, &Event { at: now, actor: "edge", action: "result.refused", subject: &message.program, detail }).await?;
+            audit::append(
+                tx,
+                &Event {
+                    at: now,
+                    actor: "edge",
+                    action: "result.refused",
+                    subject: &message.program,
+                    detail,
+                },
+            )
+            .await?;
             return Ok(());
         };
         let column = || doing("reading a study");
-        let (study_id, study_uid): (String, String) = (study.try_get(0).map_err(column())?, study.try_get(1).map_err(column())?);
+        let (study_id, study_uid): (String, String) =
+            (study.try_get(0).map_err(column())?, study.try_get(1).map_err(column())?);
         let id = format!("{:032x}", rand::random::<u128>());
         let new = sqlx::query(
             "INSERT INTO results (id, study_uid, program, case_version, message, state, received_at) VALUES ($1, $2, $3, $4, $5, 'received', $6)
@@ -131,7 +142,8 @@ impl<L: Link> Inbox<L> {
         let payload = serde_json::json!({ "study": study_id });
         jobs::enqueue(tx, &NewJob { kind: "file", key: &id, payload, priority: 1, run_at: now }, now).await?;
         let detail = serde_json::json!({ "study": study_id, "program": message.program, "case_version": message.case_version, "edition": message.algorithm.edition });
-        audit::append(tx, &Event { at: now, actor: "edge", action: "result.received", subject: &id, detail }).await?;
+        audit::append(tx, &Event { at: now, actor: "edge", action: "result.received", subject: &id, detail })
+            .await?;
         Ok(())
     }
 }

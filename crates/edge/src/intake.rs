@@ -115,7 +115,9 @@ impl Intake {
         }
         let (file, source, limits) = (arrival.file.clone(), arrival.source.clone(), self.limits.clone());
         let described = tokio::task::spawn_blocking(move || describe(&file, &source, &limits)).await;
-        let description = described.map_err(|_| Refusal::Unreadable("the object could not be parsed".into()))?.map_err(Refusal::Unreadable)?;
+        let description = described
+            .map_err(|_| Refusal::Unreadable("the object could not be parsed".into()))?
+            .map_err(Refusal::Unreadable)?;
         self.commit(arrival, description).await
     }
 
@@ -161,11 +163,15 @@ impl Committer {
                 None
             } else {
                 here.push(sha.to_owned());
-                let key = format!("in/{}/{:032x}.dcm", self.clock.now().0 / 3_600_000, rand::random::<u128>());
+                let key =
+                    format!("in/{}/{:032x}.dcm", self.clock.now().0 / 3_600_000, rand::random::<u128>());
                 Some((here.len() == 1, ObjectKey::parse(&key)?))
             });
         }
-        let files = plans.iter().zip(group).filter_map(|(plan, w)| plan.as_ref().map(|(_, key)| (key.clone(), w.arrival.file.clone())));
+        let files = plans
+            .iter()
+            .zip(group)
+            .filter_map(|(plan, w)| plan.as_ref().map(|(_, key)| (key.clone(), w.arrival.file.clone())));
         let mut put = self.objects.put_files(files.collect()).await.into_iter();
         let mut outcomes = Vec::with_capacity(group.len());
         let mut tx = self.database.begin().await?;
@@ -256,7 +262,12 @@ impl Committer {
         Ok(())
     }
 
-    async fn insert_conflict(&self, tx: &mut Tx, waiting: &Waiting, key: &ObjectKey) -> Result<(), EdgeError> {
+    async fn insert_conflict(
+        &self,
+        tx: &mut Tx,
+        waiting: &Waiting,
+        key: &ObjectKey,
+    ) -> Result<(), EdgeError> {
         sqlx::query("INSERT INTO conflicts (object, sop_uid, source, bytes, sha256, received_at) VALUES ($1, $2, $3, $4, $5, $6)")
             .bind(key.to_string())
             .bind(waiting.description.sop_instance.to_string())
@@ -288,9 +299,17 @@ impl Committer {
         .map_err(EdgeError::query("noting a study"))?;
         let id: String = row.try_get(0).map_err(EdgeError::query("noting a study"))?;
         let expected: Option<i64> = row.try_get(1).map_err(EdgeError::query("noting a study"))?;
-        let whole = self.trust_expected && expected.is_some_and(|n| n > 0) && self.count(tx, study).await? >= expected.unwrap_or(i64::MAX);
+        let whole = self.trust_expected
+            && expected.is_some_and(|n| n > 0)
+            && self.count(tx, study).await? >= expected.unwrap_or(i64::MAX);
         let run_at = if whole { now } else { now.plus(self.quiet_ms) };
-        let job = jobs::NewJob { kind: "complete", key: &id, payload: serde_json::json!({ "whole": whole }), priority: 1, run_at };
+        let job = jobs::NewJob {
+            kind: "complete",
+            key: &id,
+            payload: serde_json::json!({ "whole": whole }),
+            priority: 1,
+            run_at,
+        };
         Ok(jobs::enqueue(tx, &job, now).await?)
     }
 

@@ -18,8 +18,8 @@ pub mod filing;
 pub mod inbox;
 pub mod intake;
 pub mod link;
-pub mod rules;
 mod role;
+pub mod rules;
 mod schema;
 pub mod send;
 

@@ -27,7 +27,8 @@ impl HttpLink {
     /// The address or the TLS set-up does not work.
     pub fn new(config: &LinkConfig) -> Result<Self, LinkError> {
         let client = Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(SILENCE).build();
-        let client = client.map_err(|e| LinkError::Here { doing: "setting up the link", source: e.into() })?;
+        let client =
+            client.map_err(|e| LinkError::Here { doing: "setting up the link", source: e.into() })?;
         Ok(Self { client, base: config.url.trim_end_matches('/').to_owned(), token: config.token.clone() })
     }
 
@@ -44,8 +45,14 @@ impl HttpLink {
         let problem: serde_json::Value = response.json().await.unwrap_or_default();
         let detail = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("");
         let reason = format!("{status} {}", detail.chars().take(500).collect::<String>());
-        let refused = status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT && status != StatusCode::TOO_MANY_REQUESTS;
-        Err(if refused { LinkError::Refused { address: self.base.clone(), reason } } else { LinkError::Busy { address: self.base.clone(), reason } })
+        let refused = status.is_client_error()
+            && status != StatusCode::REQUEST_TIMEOUT
+            && status != StatusCode::TOO_MANY_REQUESTS;
+        Err(if refused {
+            LinkError::Refused { address: self.base.clone(), reason }
+        } else {
+            LinkError::Busy { address: self.base.clone(), reason }
+        })
     }
 }
 
@@ -56,11 +63,16 @@ impl Link for HttpLink {
     }
 
     async fn put_object(&self, hash: &ContentHash, file: &Path) -> Result<(), LinkError> {
-        let here = |source: std::io::Error| LinkError::Here { doing: "reading an object", source: source.into() };
+        let here =
+            |source: std::io::Error| LinkError::Here { doing: "reading an object", source: source.into() };
         let file = tokio::fs::File::open(file).await.map_err(here)?;
         let length = file.metadata().await.map_err(here)?.len();
         let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, 1 << 16));
-        let request = self.client.put(format!("{}{}", self.base, paths::object(hash))).header("content-length", length).body(body);
+        let request = self
+            .client
+            .put(format!("{}{}", self.base, paths::object(hash)))
+            .header("content-length", length)
+            .body(body);
         self.send(request).await.map(|_| ())
     }
 

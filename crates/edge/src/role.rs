@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use overread_deid::{PseudonymKey, Pseudonymiser, UidKind};
 use overread_dicom::read::Limits;
-use overread_domain::Clock;
 use overread_dimse::ScpHandle;
+use overread_domain::Clock;
 use overread_http::{Common, Door, Listener};
 use overread_store::{Database, Objects, Runner, RunnerConfig, RunnerHandle};
 use tokio::sync::{Notify, mpsc, watch};
@@ -38,7 +38,9 @@ pub struct Edge {
     stop: watch::Sender<bool>,
 }
 
-fn start<E: Into<Box<dyn std::error::Error + Send + Sync>>>(doing: &'static str) -> impl FnOnce(E) -> EdgeError {
+fn start<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    doing: &'static str,
+) -> impl FnOnce(E) -> EdgeError {
     move |e| EdgeError::Start { doing, source: e.into() }
 }
 
@@ -47,13 +49,19 @@ impl Edge {
     ///
     /// # Errors
     /// What could not be opened.
-    pub async fn open(config: Config, link: &LinkConfig, codec: overread_dicomweb::CodecFactory, utc_offset_minutes: i16) -> Result<Self, EdgeError> {
+    pub async fn open(
+        config: Config,
+        link: &LinkConfig,
+        codec: overread_dicomweb::CodecFactory,
+        utc_offset_minutes: i16,
+    ) -> Result<Self, EdgeError> {
         config.check()?;
         let config = Arc::new(config);
         let clock = Clock::machine();
         let database = Database::open(&config.database_url(), "edge", MIGRATIONS).await?;
         let objects = Objects::open(&config.objects_url(), &config.data.join("staging")).await?;
-        let key = PseudonymKey::load_or_create(&config.data.join("pseudonym.key")).map_err(start("opening the pseudonym key"))?;
+        let key = PseudonymKey::load_or_create(&config.data.join("pseudonym.key"))
+            .map_err(start("opening the pseudonym key"))?;
         let pseudonymiser = Arc::new(Pseudonymiser::new(key));
         let link = HttpLink::new(link).map_err(start("setting up the link"))?;
         let wake = Arc::new(Notify::new());
@@ -76,12 +84,25 @@ impl Edge {
             .handle(
                 "complete",
                 1,
-                Arc::new(Assemble { database: database.clone(), clock: clock.clone(), rules: Matcher::new(&config.programs), quiet_ms, wake: Arc::clone(&wake) }),
+                Arc::new(Assemble {
+                    database: database.clone(),
+                    clock: clock.clone(),
+                    rules: Matcher::new(&config.programs),
+                    quiet_ms,
+                    wake: Arc::clone(&wake),
+                }),
             )
             .handle(
                 "send",
                 2,
-                Arc::new(send::Send { database: database.clone(), objects: objects.clone(), clock: clock.clone(), link: link.clone(), pseudonymiser, limits: limits.clone() }),
+                Arc::new(send::Send {
+                    database: database.clone(),
+                    objects: objects.clone(),
+                    clock: clock.clone(),
+                    link: link.clone(),
+                    pseudonymiser,
+                    limits: limits.clone(),
+                }),
             )
             .handle(
                 "file",
@@ -100,26 +121,52 @@ impl Edge {
             .handle(
                 "deliver",
                 4,
-                Arc::new(Deliver { database: database.clone(), objects: objects.clone(), clock: clock.clone(), config: Arc::clone(&config) }),
+                Arc::new(Deliver {
+                    database: database.clone(),
+                    objects: objects.clone(),
+                    clock: clock.clone(),
+                    config: Arc::clone(&config),
+                }),
             )
             .start()
             .await?;
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(Inbox { database: database.clone(), clock: clock.clone(), link, wake: Arc::clone(&wake) }.run(stopped));
+        tokio::spawn(
+            Inbox { database: database.clone(), clock: clock.clone(), link, wake: Arc::clone(&wake) }
+                .run(stopped),
+        );
         // Reports of storage commitment are logged until deliveries ask for it.
         let (reports, mut reported) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(report) = reported.recv().await {
                 let overread_dimse::CommitmentReport { committed, failed, .. } = report;
-                tracing::info!(committed = committed.len(), failed = failed.len(), "a peer reported on storage commitment");
+                tracing::info!(
+                    committed = committed.len(),
+                    failed = failed.len(),
+                    "a peer reported on storage commitment"
+                );
             }
         });
         let dimse = door::open(&config, intake.clone(), reports)?;
-        let listener = overread_http::bind(&config.http)
-            .map_err(|e| EdgeError::Door { what: "the HTTP door", address: config.http.bind.to_string(), source: e.into() })?;
+        let listener = overread_http::bind(&config.http).map_err(|e| EdgeError::Door {
+            what: "the HTTP door",
+            address: config.http.bind.to_string(),
+            source: e.into(),
+        })?;
         let common = Common::new(database.clone(), clock, wake);
-        let archive = Arc::new(EdgeArchive { database: database.clone(), objects, intake, limits: overread_dicomweb::Limits::default() });
-        let web = overread_dicomweb::Config { base: "/dicom-web".into(), public_url: None, codec, decoders: 2, read: limits };
+        let archive = Arc::new(EdgeArchive {
+            database: database.clone(),
+            objects,
+            intake,
+            limits: overread_dicomweb::Limits::default(),
+        });
+        let web = overread_dicomweb::Config {
+            base: "/dicom-web".into(),
+            public_url: None,
+            codec,
+            decoders: 2,
+            read: limits,
+        };
         let door = Door::new("Overread edge", env!("CARGO_PKG_VERSION"), config.http.clone(), common)
             .add(overread_http::Scope::Read, api::routes(database))
             .add(api::images(), overread_dicomweb::router(archive, web));
@@ -139,11 +186,16 @@ impl Edge {
     /// # Errors
     /// The HTTP door broke.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), EdgeError> {
-        let served = overread_http::serve(self.listener, self.router, &self.config.http, self.events, shutdown).await;
+        let served =
+            overread_http::serve(self.listener, self.router, &self.config.http, self.events, shutdown).await;
         let dimse = self.dimse;
         let _ = tokio::task::spawn_blocking(move || dimse.stop(GRACE)).await;
         let _ = self.stop.send(true);
         self.runner.stop(GRACE).await;
-        served.map_err(|e| EdgeError::Door { what: "the HTTP door", address: self.config.http.bind.to_string(), source: e.into() })
+        served.map_err(|e| EdgeError::Door {
+            what: "the HTTP door",
+            address: self.config.http.bind.to_string(),
+            source: e.into(),
+        })
     }
 }

@@ -52,14 +52,18 @@ struct Image {
 }
 
 impl<L: Link + 'static> Handler for Send<L> {
-    fn run<'a>(&'a self, job: &'a Job) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + std::marker::Send + 'a>> {
+    fn run<'a>(
+        &'a self,
+        job: &'a Job,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + std::marker::Send + 'a>> {
         Box::pin(self.send(job))
     }
 }
 
 impl<L: Link> Send<L> {
     async fn send(&self, job: &Job) -> Result<(), Trouble> {
-        let outgoing: Outgoing = serde_json::from_value(job.payload.clone()).map_err(|e| Trouble::Never { why: format!("the job's payload: {e}") })?;
+        let outgoing: Outgoing = serde_json::from_value(job.payload.clone())
+            .map_err(|e| Trouble::Never { why: format!("the job's payload: {e}") })?;
         let study = self.study(&job.key).await?;
         let Some(study) = study.filter(|s| s.version == i64::from(outgoing.version)) else {
             // A later version has its own job: this one has nothing to send any more.
@@ -87,7 +91,8 @@ impl<L: Link> Send<L> {
             .await
             .map_err(query())?;
         let Some(row) = row else { return Ok(None) };
-        let (study_uid, pseudonym): (String, String) = (row.try_get(0).map_err(query())?, row.try_get(1).map_err(query())?);
+        let (study_uid, pseudonym): (String, String) =
+            (row.try_get(0).map_err(query())?, row.try_get(1).map_err(query())?);
         let rows = sqlx::query(
             "SELECT sop_uid, object, attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0 ORDER BY received_at, sop_uid",
         )
@@ -99,10 +104,20 @@ impl<L: Link> Send<L> {
         for row in rows {
             let attributes: String = row.try_get(2).map_err(query())?;
             let facts = serde_json::from_str::<Attributes>(&attributes).map(|a| a.facts).unwrap_or_default();
-            images.push(Image { sop_uid: row.try_get(0).map_err(query())?, object: row.try_get(1).map_err(query())?, facts });
+            images.push(Image {
+                sop_uid: row.try_get(0).map_err(query())?,
+                object: row.try_get(1).map_err(query())?,
+                facts,
+            });
         }
-        let pseudonym = Uid::parse(&pseudonym).map_err(|e| Trouble::Never { why: format!("the study's pseudonym: {e}") })?;
-        Ok(Some(Study { pseudonym, version: row.try_get(2).map_err(query())?, last_at: row.try_get(3).map_err(query())?, images }))
+        let pseudonym = Uid::parse(&pseudonym)
+            .map_err(|e| Trouble::Never { why: format!("the study's pseudonym: {e}") })?;
+        Ok(Some(Study {
+            pseudonym,
+            version: row.try_get(2).map_err(query())?,
+            last_at: row.try_get(3).map_err(query())?,
+            images,
+        }))
     }
 
     /// Pseudonymises a few images and puts those that the service lacks.
@@ -110,16 +125,24 @@ impl<L: Link> Send<L> {
         let mut written: Vec<(Pseudonymous, tempfile::TempPath, &Image)> = Vec::with_capacity(batch.len());
         for image in batch {
             let local = self.objects.local(&ObjectKey::parse(&image.object)?).await?;
-            let (pseudonymiser, limits, staging) = (Arc::clone(&self.pseudonymiser), self.limits.clone(), self.objects.staging().to_owned());
+            let (pseudonymiser, limits, staging) =
+                (Arc::clone(&self.pseudonymiser), self.limits.clone(), self.objects.staging().to_owned());
             let made = tokio::task::spawn_blocking(move || {
-                let file = tempfile::NamedTempFile::new_in(staging).map_err(|e| Trouble::Later { why: format!("writing to staging: {e}") })?;
+                let file = tempfile::NamedTempFile::new_in(staging)
+                    .map_err(|e| Trouble::Later { why: format!("writing to staging: {e}") })?;
                 let written = pseudonymiser.write(local.path(), &mut file.as_file(), &limits);
-                let written = written.map_err(|e| Trouble::Failed { why: format!("{}: {}", "an image cannot be pseudonymised", sentence(&e)) })?;
+                let written = written.map_err(|e| Trouble::Failed {
+                    why: format!("{}: {}", "an image cannot be pseudonymised", sentence(&e)),
+                })?;
                 Ok::<_, Trouble>((written, file.into_temp_path()))
             });
-            let (pseudonymous, file) = made.await.map_err(|_| Trouble::Failed { why: "pseudonymising an image panicked".into() })??;
+            let (pseudonymous, file) = made
+                .await
+                .map_err(|_| Trouble::Failed { why: "pseudonymising an image panicked".into() })??;
             if pseudonymous.study != study.pseudonym {
-                return Err(Trouble::Never { why: "an image's study has another pseudonym than its study: has the key changed?".into() });
+                return Err(Trouble::Never {
+                    why: "an image's study has another pseudonym than its study: has the key changed?".into(),
+                });
             }
             written.push((pseudonymous, file, image));
         }
@@ -132,11 +155,19 @@ impl<L: Link> Send<L> {
                 self.link.put_object(&pseudonymous.sha256, file).await.map_err(|e| link_trouble(&e))?;
             }
         }
-        let entry = |p: Pseudonymous| InstanceEntry { instance: p.instance, series: p.series, sha256: p.sha256, bytes: p.bytes };
+        let entry = |p: Pseudonymous| InstanceEntry {
+            instance: p.instance,
+            series: p.series,
+            sha256: p.sha256,
+            bytes: p.bytes,
+        };
         Ok(written.into_iter().map(|(p, _, _)| entry(p)).collect())
     }
 
-    async fn note_pseudonyms(&self, written: &[(Pseudonymous, tempfile::TempPath, &Image)]) -> Result<(), Trouble> {
+    async fn note_pseudonyms(
+        &self,
+        written: &[(Pseudonymous, tempfile::TempPath, &Image)],
+    ) -> Result<(), Trouble> {
         let mut tx = self.database.begin().await?;
         for (pseudonymous, _, image) in written {
             sqlx::query("UPDATE instances SET pseudonym = $1 WHERE sop_uid = $2")
@@ -161,7 +192,11 @@ impl<L: Link> Send<L> {
             .await
             .map_err(EdgeError::query("noting that a study was sent"))?;
         let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes });
-        audit::append(&mut tx, &Event { at: now, actor: "edge", action: "study.sent", subject: &job.key, detail }).await?;
+        audit::append(
+            &mut tx,
+            &Event { at: now, actor: "edge", action: "study.sent", subject: &job.key, detail },
+        )
+        .await?;
         Ok(Database::commit(tx).await?)
     }
 }
@@ -175,7 +210,10 @@ fn manifest(study: &Study, outgoing: &Outgoing, instances: Vec<InstanceEntry>) -
         facts.iter().all(|f| of(f) == value).then(|| value.to_owned())
     };
     // A view is a code of the standard's; anything else a technician typed stays here.
-    let coded = |text: &String| text.len() <= 16 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b' ' | b'_'));
+    let coded = |text: &String| {
+        text.len() <= 16
+            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b' ' | b'_'))
+    };
     StudyManifest {
         wire: overread_wire::VERSION,
         study: study.pseudonym.clone(),

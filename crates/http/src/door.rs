@@ -77,8 +77,7 @@ impl Door {
             .layer(patience)
             .merge(events::routes());
         let operate = OpenApiRouter::<Common>::new().merge(jobs::operate_routes()).layer(patience);
-        door.add(Scope::Read, look.with_state(common.clone()))
-            .add(Scope::Operate, operate.with_state(common))
+        door.add(Scope::Read, look.with_state(common.clone())).add(Scope::Operate, operate.with_state(common))
     }
 
     /// Adds routes that need a scope, or one by method ([`Need::by_method`]).

@@ -33,8 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let axum::extract::Query(value) =
-            axum::extract::Query::from_request_parts(parts, state).await?;
+        let axum::extract::Query(value) = axum::extract::Query::from_request_parts(parts, state).await?;
         Ok(Self(value))
     }
 }

@@ -148,10 +148,7 @@ where
 /// Jobs.
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", operation_id = "list_jobs", params(JobQuery),
     responses((status = 200, description = "A page of jobs.", body = JobPage)))]
-async fn list(
-    State(common): State<Common>,
-    Query(query): Query<JobQuery>,
-) -> Result<Json<JobPage>, Problem> {
+async fn list(State(common): State<Common>, Query(query): Query<JobQuery>) -> Result<Json<JobPage>, Problem> {
     let (mut after, limit) = bounds(query.after, query.limit)?;
     let state = query.state.map(JobState::as_str);
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);

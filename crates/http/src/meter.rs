@@ -87,7 +87,9 @@ async fn metrics_text(State(common): State<Common>) -> impl IntoResponse {
     }
     // Counted at the time of asking, not remembered: a kind that has no job any more has no line.
     let counts = jobs::counts(&common.db).await;
-    text.push_str("# HELP overread_store_up Whether the database answered.\n# TYPE overread_store_up gauge\n");
+    text.push_str(
+        "# HELP overread_store_up Whether the database answered.\n# TYPE overread_store_up gauge\n",
+    );
     let _ = writeln!(text, "overread_store_up {}", u8::from(counts.is_ok()));
     text.push_str("# HELP overread_jobs Durable jobs by kind and state.\n# TYPE overread_jobs gauge\n");
     for count in counts.unwrap_or_default() {

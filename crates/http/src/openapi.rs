@@ -25,7 +25,9 @@ pub fn finish(mut api: OpenApi, title: &str, version: &str) -> OpenApi {
     api.info.license = None;
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API token, made by `overread token new`. Not asked for where `auth = \"none\"`."))
+        .description(Some(
+            "An API token, made by `overread token new`. Not asked for where `auth = \"none\"`.",
+        ))
         .build();
     let components = api.components.get_or_insert_with(Components::new);
     components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
@@ -58,7 +60,10 @@ pub fn guarded_operations(api: &OpenApi) -> Vec<(&'static str, String)> {
     for (path, item) in &api.paths.paths {
         let mut item = item.clone();
         for (method, operation) in operations_mut(&mut item) {
-            let open = operation.security.as_ref().is_some_and(|s| s.iter().all(|one| *one == SecurityRequirement::default()));
+            let open = operation
+                .security
+                .as_ref()
+                .is_some_and(|s| s.iter().all(|one| *one == SecurityRequirement::default()));
             if !open {
                 found.push((method, fill(path)));
             }

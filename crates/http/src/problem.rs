@@ -192,7 +192,10 @@ mod tests {
         assert_eq!(Problem::from(StoreError::File { doing: "x", source: full }).status, 507);
         let away = StoreError::Database { doing: "x", source: sqlx::Error::PoolTimedOut };
         let answer = Problem::from(away).into_response();
-        assert_eq!((answer.status().as_u16(), answer.headers()[header::RETRY_AFTER].as_bytes()), (503, &b"5"[..]));
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()[header::RETRY_AFTER].as_bytes()),
+            (503, &b"5"[..])
+        );
         assert_eq!(Problem::from(StoreError::Key).status, 500);
     }
 }

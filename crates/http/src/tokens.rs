@@ -230,8 +230,13 @@ pub async fn revoke(db: &Database, now: Millis, by: &str, id: &str) -> Result<bo
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    let event =
-        audit::Event { at: now, actor: by, action: "token.revoke", subject: id, detail: serde_json::json!({}) };
+    let event = audit::Event {
+        at: now,
+        actor: by,
+        action: "token.revoke",
+        subject: id,
+        detail: serde_json::json!({}),
+    };
     audit::append(&mut tx, &event).await?;
     Database::commit(tx).await?;
     Ok(true)
@@ -257,11 +262,12 @@ pub(crate) async fn check(db: &Database, now: Millis, text: &str) -> Result<Opti
     }
     let doing = "checking a token";
     let mut conn = db.read().await?;
-    let row = sqlx::query("SELECT name, hash, scopes, last_used_at, revoked_at FROM api_tokens WHERE id = $1")
-        .bind(id.to_owned())
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(failed(doing))?;
+    let row =
+        sqlx::query("SELECT name, hash, scopes, last_used_at, revoked_at FROM api_tokens WHERE id = $1")
+            .bind(id.to_owned())
+            .fetch_optional(&mut *conn)
+            .await
+            .map_err(failed(doing))?;
     let Some(row) = row else { return Ok(None) };
     let parts = |r: &AnyRow| -> Result<(String, String, String, Option<i64>, Option<i64>), sqlx::Error> {
         Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?, r.try_get(3)?, r.try_get(4)?))

@@ -203,7 +203,12 @@ impl DicomFile {
     }
 
     /// The compressed bytes of a frame.
-    pub(super) fn fragment(&self, pixels: &PixelElement, shape: &Shape, frame: u32) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn fragment(
+        &self,
+        pixels: &PixelElement,
+        shape: &Shape,
+        frame: u32,
+    ) -> Result<Vec<u8>, ReadError> {
         let fragments = self.fragments(pixels, shape)?;
         // No codec here makes a frame larger than twice what it was.
         fragments.read(&self.source, frame, self.limits.frame_bytes.saturating_mul(2))
