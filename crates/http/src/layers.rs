@@ -103,7 +103,6 @@ fn is_text(answer: &Response) -> bool {
 }
 
 /// A handler that panicked: the panic's own words go nowhere, since nobody has checked what they hold; the panic hook tells file and line.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     let mark = problem::mark();
     tracing::error!(error_id = %mark, "a request's handler panicked");

@@ -32,7 +32,7 @@ pub struct Problem {
     pub instance: Option<String>,
     #[serde(skip)]
     #[schema(ignore)]
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -98,7 +98,7 @@ impl Problem {
     /// Adds a header to the answer.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -124,7 +124,8 @@ impl IntoResponse for Problem {
         // A document of strings and numbers cannot fail to be written.
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut answer = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             answer.headers_mut().insert(name, value);
         }
         answer

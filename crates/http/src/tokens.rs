@@ -269,10 +269,9 @@ pub(crate) async fn check(db: &Database, now: Millis, text: &str) -> Result<Opti
             .await
             .map_err(failed(doing))?;
     let Some(row) = row else { return Ok(None) };
-    let parts = |r: &AnyRow| -> Result<(String, String, String, Option<i64>, Option<i64>), sqlx::Error> {
-        Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?, r.try_get(3)?, r.try_get(4)?))
-    };
-    let (name, hash, scopes, used, revoked) = parts(&row).map_err(failed(doing))?;
+    let text = |column: usize| row.try_get::<String, _>(column).map_err(failed(doing));
+    let moment = |column: usize| row.try_get::<Option<i64>, _>(column).map_err(failed(doing));
+    let (name, hash, scopes, used, revoked) = (text(0)?, text(1)?, text(2)?, moment(3)?, moment(4)?);
     if !same(&digest(secret), &hash) || revoked.is_some() {
         return Ok(None);
     }
