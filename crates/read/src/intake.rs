@@ -14,6 +14,8 @@ pub struct ImageFile {
     pub path: PathBuf,
     /// What messages call it: its path, or its position where a path must not be told.
     pub name: String,
+    /// Its place among the files that were given for the study, from 0.
+    pub position: usize,
     /// What it says of itself; holds no identity.
     pub header: Header,
     /// Not a DICOM file.
@@ -59,7 +61,13 @@ impl Study {
                     let mut header = opened.header().clone();
                     overrides.fill(&mut header);
                     let photograph = matches!(opened, Opened::Photograph(_));
-                    study.images.push(ImageFile { path: path.clone(), name, header, photograph });
+                    study.images.push(ImageFile {
+                        path: path.clone(),
+                        name,
+                        position: index,
+                        header,
+                        photograph,
+                    });
                 }
                 Err(e) => study.lost.push(format!("{name}: {}", sentence(&e))),
             }
@@ -110,7 +118,11 @@ pub fn find_studies(paths: &[PathBuf], limits: &Limits) -> Vec<Study> {
                 });
             }
             Ok((uid, image)) => match uid.as_ref().and_then(|uid| by_uid.get(uid)) {
-                Some(known) => studies[*known].images.push(image),
+                Some(known) => {
+                    let images = &mut studies[*known].images;
+                    let position = images.len();
+                    images.push(ImageFile { position, ..image });
+                }
                 None => {
                     if let Some(uid) = &uid {
                         by_uid.insert(uid.clone(), studies.len());
@@ -129,7 +141,7 @@ fn open(path: &Path, limits: &Limits) -> Result<(Option<Uid>, ImageFile), String
     let photograph = matches!(opened, Opened::Photograph(_));
     let uid = if photograph { Some(photograph_uid(path)?) } else { header.study_instance_uid.clone() };
     let name = path.display().to_string();
-    Ok((uid, ImageFile { path: path.to_owned(), name, header, photograph }))
+    Ok((uid, ImageFile { path: path.to_owned(), name, position: 0, header, photograph }))
 }
 
 /// A photograph has no Study Instance UID of its own: it gets one from its content and its name, so that the same
