@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use overread_domain::Clock;
+use overread_domain::{Clock, Millis};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -23,6 +23,11 @@ pub enum Trouble {
     Later {
         /// Who, and what they said.
         why: String,
+    },
+    /// Not tried, because its turn has not come: comes back after so long, is not counted and not told.
+    NotNow {
+        /// How long.
+        wait: Duration,
     },
     /// The job failed: a dead letter after too many attempts.
     Failed {
@@ -238,6 +243,10 @@ impl Worker {
         };
         let now = self.clock.now();
         let (outcome, why) = match trouble {
+            Trouble::NotNow { wait } => {
+                let outcome = Outcome::Again { at: now.plus(millis(wait)), counts: false };
+                return self.put_back(job, &outcome, "it waits for its turn", now).await;
+            }
             Trouble::Later { why } => {
                 (Outcome::Again { at: now.plus(backoff(job.delays)), counts: false }, why)
             }
@@ -261,8 +270,12 @@ impl Worker {
                 "a job did not succeed; it is tried again"
             ),
         }
-        // If this fails, the lease ends by itself and the job is recovered.
-        if let Err(e) = jobs::put_back(&self.database, job, &outcome, &why, now).await {
+        self.put_back(job, &outcome, &why, now).await;
+    }
+
+    /// If this fails, the lease ends by itself and the job is recovered.
+    async fn put_back(&self, job: &Job, outcome: &Outcome, why: &str, now: Millis) {
+        if let Err(e) = jobs::put_back(&self.database, job, outcome, why, now).await {
             tracing::warn!(job = job.id, "a job could not be put back: {}", sentence(&e));
         }
     }
