@@ -324,3 +324,34 @@ pub async fn requeue(tx: &mut Tx, id: Option<i64>, now: Millis) -> Result<u64, S
     .map_err(StoreError::database("requeueing jobs"))?;
     Ok(done.rows_affected())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_looks_for_its_own_kind_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("sqlite://{}", folder.path().join("a.db").display());
+        let database = Database::open(&address, "room", &[]).await.unwrap();
+        let mut tx = database.begin().await.unwrap();
+        let new = NewJob { kind: "other", key: "a", payload: 1.into(), priority: 0, run_at: Millis(5) };
+        enqueue(&mut tx, &new, Millis(1)).await.unwrap();
+        Database::commit(tx).await.unwrap();
+        // A job of another kind that is due all along does not keep it awake.
+        assert_eq!(next_due(&database, &["mine".to_owned()]).await.unwrap(), None);
+        assert_eq!(
+            next_due(&database, &["mine".to_owned(), "other".to_owned()]).await.unwrap(),
+            Some(Millis(5))
+        );
+        let mut conn = database.read().await.unwrap();
+        let plan = sqlx::query(
+            "EXPLAIN QUERY PLAN SELECT MIN(run_at) FROM jobs WHERE state = 'waiting' AND kind IN ('mine')",
+        )
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+        let plan: String = plan.try_get(3).unwrap();
+        assert!(plan.contains("COVERING INDEX jobs_due"), "{plan}");
+    }
+}

@@ -3,8 +3,8 @@
 
 mod place;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use overread_domain::{Clock, Millis};
@@ -14,6 +14,7 @@ use overread_store::{
 };
 use place::{Noting, Place, Seen, ask, job, runner, until};
 use sqlx::Executor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -348,4 +349,63 @@ async fn an_object_server_that_is_away_is_passing_and_soon_known() {
         let error = tokio::time::timeout(Duration::from_secs(60), put).await.unwrap().unwrap_err();
         assert!(error.is_passing(), "{error:?}");
     }
+}
+
+/// An S3 server that begins an upload and then refuses each part; it notes what it is asked.
+async fn refusing(listener: tokio::net::TcpListener, asked: Arc<Mutex<Vec<String>>>) {
+    while let Ok((mut socket, _)) = listener.accept().await {
+        let asked = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let (mut request, mut bytes) = (Vec::new(), [0; 65536]);
+            let (line, body, length) = loop {
+                let n = socket.read(&mut bytes).await.unwrap();
+                assert!(n > 0, "the request ended in the middle");
+                request.extend_from_slice(&bytes[..n]);
+                let Some(end) = request.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+                let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+                let length = head.lines().find_map(|l| l.strip_prefix("content-length: "));
+                let length: usize = length.map_or(0, |l| l.trim().parse().unwrap());
+                break (head.lines().next().unwrap().to_owned(), request.len() - end - 4, length);
+            };
+            let mut body = body;
+            while body < length {
+                body += socket.read(&mut bytes).await.unwrap();
+            }
+            let (status, text) = match line.split(' ').next() {
+                Some("post") => (
+                    "200 OK",
+                    "<InitiateMultipartUploadResult><UploadId>u7</UploadId></InitiateMultipartUploadResult>",
+                ),
+                Some("delete") => ("204 No Content", ""),
+                _ => ("403 Forbidden", ""),
+            };
+            asked.lock().unwrap().push(line);
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+                text.len()
+            );
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_upload_leaves_no_parts_on_the_server() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(Mutex::new(vec![]));
+    let server = tokio::spawn(refusing(listener, Arc::clone(&asked)));
+    let credentials = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(credentials.path(), "key\nsecret\n").unwrap();
+    let staging = tempfile::tempdir().unwrap();
+    let file = credentials.path().display();
+    let address = format!("s3://b/p?endpoint=http://127.0.0.1:{port}&region=us-east-1&credentials={file}");
+    let objects = Objects::open(&address, staging.path()).await.unwrap();
+    let large = staging.path().join("large");
+    std::fs::write(&large, vec![7; 20 << 20]).unwrap();
+    let put = objects.put_file(&ObjectKey::parse("key").unwrap(), large.clone()).await;
+    server.abort();
+    assert!(put.is_err() && large.exists(), "{put:?}");
+    let asked = asked.lock().unwrap();
+    assert!(asked.iter().any(|l| l.starts_with("delete") && l.contains("uploadid=u7")), "{asked:?}");
 }
