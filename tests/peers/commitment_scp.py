@@ -33,15 +33,13 @@ def on_new_association(report):
     ae.add_requested_context(StorageCommitmentPushModel)
     role = build_role(StorageCommitmentPushModel, scp_role=True)
     assoc = ae.associate("127.0.0.1", report_port, ext_neg=[role], ae_title="OVERREAD")
-    status, _ = assoc.send_n_event_report(report, 2, StorageCommitmentPushModel, INSTANCE)
-    print(f"reported {status.Status:04X}", flush=True)
+    assoc.send_n_event_report(report, 2, StorageCommitmentPushModel, INSTANCE)
     assoc.release()
 
 
 def on_same_association(assoc, report):
     time.sleep(0.2)  # the response to N-ACTION goes first
-    status, _ = assoc.send_n_event_report(report, 2, StorageCommitmentPushModel, INSTANCE)
-    print(f"reported {status.Status:04X}", flush=True)
+    assoc.send_n_event_report(report, 2, StorageCommitmentPushModel, INSTANCE)
 
 
 def on_action(event):
