@@ -81,7 +81,8 @@ impl<'a> Slot<'a> {
         let taken = shared
             .open
             .try_update(Ordering::SeqCst, Ordering::SeqCst, |open| (open < limit).then_some(open + 1));
-        taken.is_ok().then_some(Self(shared))
+        // Lazily: a slot that is made is given back when it is dropped.
+        taken.is_ok().then(|| Self(shared))
     }
 }
 
