@@ -26,7 +26,8 @@ impl Range {
     pub(crate) fn covers(&self, media: &str) -> bool {
         match self.media.split_once('/') {
             Some(("*", _)) => true,
-            Some((main, "*")) => media.split_once('/').is_some_and(|(m, _)| m == main),
+            // One client of the field writes `image/` for `image/*`.
+            Some((main, "*" | "")) => media.split_once('/').is_some_and(|(m, _)| m == main),
             _ => self.media == media,
         }
     }
