@@ -105,7 +105,7 @@ impl Storescp {
         let kept = self.folder.path().join("kept");
         std::fs::create_dir_all(&kept).expect("a folder");
         let mut command = Command::new("storescp");
-        command.args(["-v", "--fork", "+xa", "+B", "-uf", "-aet", &self.title, "-od"]).arg(&kept);
+        command.args(["-v", "--fork", "+xa", "+B", "+uf", "-aet", &self.title, "-od"]).arg(&kept);
         command.args(&self.options).arg(self.port.to_string());
         let mut process = Process::start(&mut command, &self.folder.path().join("log"));
         // An association would be refused where the options say so: that something listens is enough.
@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn made_samples_arrive_bit_for_bit() {
-        let (folder, scp, ledger) = (tempfile::tempdir().unwrap(), Storescp::start("KEEPER", &[]), Ledger::new());
+        let (folder, scp, ledger) =
+            (tempfile::tempdir().unwrap(), Storescp::start("KEEPER", &[]), Ledger::new());
         let mut samples = samples::ct(folder.path(), "bits", 1, 2);
         samples.extend(samples::children(folder.path(), "bits", 1));
         let paths: Vec<&PathBuf> = samples.iter().map(|s| &s.path).collect();

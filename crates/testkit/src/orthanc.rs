@@ -335,7 +335,8 @@ mod tests {
         let tags = orthanc.tags(&instances[0]);
         assert_eq!(tags["Modality"], "CT");
         let uid = tags["StudyInstanceUID"].as_str().unwrap().to_owned();
-        let dicom_web = http::get(&format!("{}/studies?StudyInstanceUID={uid}", orthanc.dicomweb())).unwrap().ok().json();
+        let dicom_web =
+            http::get(&format!("{}/studies?StudyInstanceUID={uid}", orthanc.dicomweb())).unwrap().ok().json();
         assert_eq!(dicom_web[0]["0020000D"]["Value"][0], uid.as_str());
         orthanc.modality("KEEPER", "KEEPER", 104, &json!({}));
 
