@@ -249,7 +249,7 @@ impl Worker {
         let (outcome, why) = match trouble {
             Trouble::NotNow { wait } => {
                 let outcome = Outcome::Again { at: now.plus(millis(wait)), counts: false };
-                return self.put_back(job, &outcome, "it waits for its turn", now).await;
+                return self.put_back(job, &outcome, "it waits for its turn", stopped).await;
             }
             Trouble::Later { why } => {
                 (Outcome::Again { at: now.plus(backoff(job.delays)), counts: false }, why)
