@@ -1,4 +1,5 @@
 //! Against peers of other makers: DCMTK both ways, plain and in TLS, and pynetdicom for storage commitment.
+#![allow(clippy::type_complexity, reason = "files with what they need negotiated")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;

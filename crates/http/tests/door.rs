@@ -184,10 +184,12 @@ async fn metrics_know_routes_but_no_address() {
 
 struct Hopeless;
 
-#[async_trait::async_trait]
 impl Handler for Hopeless {
-    async fn run(&self, _: &Job) -> Result<(), Trouble> {
-        Err(Trouble::Never { why: "the object cannot be decoded".into() })
+    fn run<'a>(
+        &'a self,
+        _: &'a Job,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
+        Box::pin(async { Err(Trouble::Never { why: "the object cannot be decoded".into() }) })
     }
 }
 
