@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn content_that_resembles_the_boundary_is_content() {
         let tricky: Vec<Vec<u8>> =
-            ["\r\n--bx", "\r\n--b -", "--b--", "\r\n--", "\r\n\r\n--b\rq", "\r\n--b-\r\n"]
+            ["\r\n--bx", "\r\n--b -", "x--b--", "\r\n--", "\r\n\r\n--b\rq", "\r\n--b-\r\n"]
                 .iter()
                 .map(|t| t.as_bytes().to_vec())
                 .collect();

@@ -190,7 +190,8 @@ async fn metadata_and_the_bulk_data_they_name() {
         let pixels = get(&router, local, "multipart/related; type=\"*/*\"").await.parts();
         let rows = json["00280010"]["Value"][0].as_u64().unwrap();
         let columns = json["00280011"]["Value"][0].as_u64().unwrap();
-        assert_eq!(pixels[0].1.len() as u64, rows * columns * 2);
+        let bytes = json["00280100"]["Value"][0].as_u64().unwrap() / 8;
+        assert_eq!(pixels[0].1.len() as u64, rows * columns * bytes);
     }
     // A lookup table inside a sequence.
     let entry = &folder.entries()[1];
