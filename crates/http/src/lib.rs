@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`] says where a door opens and who may come in, [`problem`] is how every refusal is worded, [`extract`] reads
 //! requests so that a mistake names its field, [`tokens`] are the keys, [`access`] checks them, [`door`] puts a role's routes behind all of
-//! it together with [`health`], [`meter`], [`jobs`], [`audit`], [`events`] and the [`openapi`] document, and [`serve`] opens it.
+//! it together with [`health`], [`meter`], [`jobs`], [`audit`], [`events`] and the [`openapi`] document, and [`serve()`] opens it.
 //!
 //! Knows no DICOM and no role. Addresses hold UIDs, so no log line and no metric here has more of an address than the pattern of its route.
 
