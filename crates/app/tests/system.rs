@@ -125,6 +125,13 @@ fn a_study_comes_home(site: &Site) {
     let predecessor = &amended["PredecessorDocumentsSequence"][0]["ReferencedSeriesSequence"][0]["ReferencedSOPSequence"]
         [0];
     assert_eq!(predecessor["ReferencedSOPInstanceUID"], report["SOPInstanceUID"]);
+    // The old report and its capture are withdrawn.
+    let note = wait_for("the rejection note is in the PACS", PATIENCE, || {
+        site.of_modality(&sample.study, "KO").pop()
+    });
+    let withdrawn = note["CurrentRequestedProcedureEvidenceSequence"].to_string();
+    assert!(withdrawn.contains(report["SOPInstanceUID"].as_str().unwrap()), "{withdrawn}");
+    assert!(!withdrawn.contains(amended["SOPInstanceUID"].as_str().unwrap()), "{withdrawn}");
     assert!(site.of_modality(&shadow.study, "SR").is_empty(), "a result left in shadow");
     // The names stay on the edge's side of the link, and out of the log.
     assert!(!site.overread.log().contains(samples::CANARY), "identity is in the log");

@@ -1,4 +1,5 @@
-//! A result becomes documents beside the original headers: secondary captures and a structured report, with the patient they belong to.
+//! A result becomes documents beside the original headers: secondary captures, a structured report and, where it amends one, a rejection note of what it
+//! replaces; all with the patient they belong to.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use overread_dicom::read::{self, Limits, Opened};
 use overread_dicom::write::{
     Algorithm, Capture, InstanceReference, Release, Report, ResultIdentity, SourceContext, Stamp,
-    VisualExplanation, capture::secondary_capture, report::structured_report, to_part10,
+    VisualExplanation, capture::secondary_capture, rejection_note, report::structured_report, to_part10,
 };
 use overread_domain::{Clock, ContentHash, GridSize, Uid};
 use overread_store::audit::{self, Event};
@@ -53,6 +54,12 @@ impl<L: Link + 'static> Handler for Filing<L> {
     fn run<'a>(&'a self, job: &'a Job) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
         Box::pin(self.file(job))
     }
+}
+
+/// An object of the version before.
+struct Predecessor {
+    reference: InstanceReference,
+    is_report: bool,
 }
 
 /// What cannot be right however often it is tried, or must be looked at.
@@ -151,17 +158,17 @@ impl<L: Link> Filing<L> {
         Ok(pictures)
     }
 
-    /// The report of the version before, which this one replaces.
+    /// The objects of the version before, which this one replaces: captures and report, and which is which.
     async fn predecessors(
         &self,
         study_uid: &str,
         message: &ResultMessage,
-    ) -> Result<Vec<InstanceReference>, Trouble> {
+    ) -> Result<Vec<Predecessor>, Trouble> {
         let doing = "reading the version before";
         let mut conn = self.database.read().await?;
         let rows = sqlx::query(
-            "SELECT i.series_uid, i.sop_class, i.sop_uid FROM results r JOIN result_objects o ON o.result = r.id JOIN instances i ON i.sop_uid = o.sop_uid
-             WHERE r.study_uid = $1 AND r.program = $2 AND r.case_version = $3 AND o.kind = 'report'",
+            "SELECT i.series_uid, i.sop_class, i.sop_uid, o.kind FROM results r JOIN result_objects o ON o.result = r.id JOIN instances i ON i.sop_uid = o.sop_uid
+             WHERE r.study_uid = $1 AND r.program = $2 AND r.case_version = $3 AND o.kind <> 'rejection' ORDER BY o.position",
         )
         .bind(study_uid.to_owned())
         .bind(message.program.clone())
@@ -173,13 +180,15 @@ impl<L: Link> Filing<L> {
             // Its job runs before or beside this one: a report never misses its predecessor.
             return Err(Trouble::Later { why: "the version before is not filed yet".into() });
         }
-        let mut references = Vec::new();
+        let mut references = Vec::with_capacity(rows.len());
         for row in rows {
             let text = |n: usize| -> Result<Uid, Trouble> {
                 let text: String = row.try_get(n).map_err(EdgeError::query(doing))?;
                 Uid::parse(&text).map_err(|e| failed(doing, &e))
             };
-            references.push(InstanceReference { series: text(0)?, class: text(1)?, instance: text(2)? });
+            let kind: String = row.try_get(3).map_err(EdgeError::query(doing))?;
+            let reference = InstanceReference { series: text(0)?, class: text(1)?, instance: text(2)? };
+            references.push(Predecessor { reference, is_report: kind == "report" });
         }
         Ok(references)
     }
@@ -189,7 +198,7 @@ impl<L: Link> Filing<L> {
         source: &SourceContext,
         message: &ResultMessage,
         pictures: &[(GridSize, Vec<u8>)],
-        predecessors: &[InstanceReference],
+        before: &[Predecessor],
     ) -> Result<Vec<Document>, Trouble> {
         let algorithm = Algorithm {
             name: message.algorithm.name.clone(),
@@ -223,16 +232,36 @@ impl<L: Link> Filing<L> {
                 bytes: to_part10(&object).map_err(write)?,
             });
         }
+        let replaced: Vec<_> = before.iter().filter(|p| p.is_report).map(|p| p.reference.clone()).collect();
         let report = Report {
             findings: &message.findings,
             not_assessed: message.not_assessed.as_ref(),
             explanations: &visual,
-            predecessors,
+            predecessors: &replaced,
             release: Release::Preliminary,
         };
         let object = structured_report(source, &algorithm, &identity, stamp, &report).map_err(write)?;
         let reference = InstanceReference::to(&object).map_err(write)?;
         documents.push(Document { reference, kind: "report", bytes: to_part10(&object).map_err(write)? });
+        // Last, so that whoever hides the old result has the new one already (IHE IOCM).
+        if !before.is_empty() {
+            let withdrawn: Vec<_> = before.iter().map(|p| p.reference.clone()).collect();
+            let object = rejection_note(
+                source,
+                &algorithm,
+                &identity,
+                stamp,
+                &withdrawn,
+                "Replaced by an amended result",
+            )
+            .map_err(write)?;
+            let reference = InstanceReference::to(&object).map_err(write)?;
+            documents.push(Document {
+                reference,
+                kind: "rejection",
+                bytes: to_part10(&object).map_err(write)?,
+            });
+        }
         Ok(documents)
     }
 
