@@ -39,6 +39,9 @@ pub(crate) enum Broken {
     /// The peer sent what PS3.7 or PS3.8 does not allow.
     #[error("protocol error: {0}")]
     Malformed(&'static str),
+    /// The peer speaks TLS, and this side does not.
+    #[error("the peer speaks TLS, this side does not")]
+    PeerSpeaksTls,
     /// TLS failed; the text is the library's.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
@@ -173,7 +176,8 @@ impl Association {
     pub(crate) fn read_control(&mut self) -> Result<Pdu, Broken> {
         match self.read_header()? {
             (kind @ (1..=3 | 5..=7), length) => self.read_body(kind, length),
-            (0x15 | 0x16, _) => Err(Broken::Malformed("the peer speaks TLS, this side does not")),
+            // A TLS alert or handshake record.
+            (0x15 | 0x16, _) => Err(Broken::PeerSpeaksTls),
             _ => Err(Broken::Malformed("not a PDU of association negotiation")),
         }
     }

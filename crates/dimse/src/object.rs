@@ -221,3 +221,16 @@ fn refused_by_disk(error: &io::Error) -> StoreStatus {
         _ => StoreStatus::ProcessingFailure,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_out_of_resources_and_a_broken_one_is_our_fault() {
+        const ENOSPC: i32 = 28;
+        const EIO: i32 = 5;
+        assert_eq!(refused_by_disk(&io::Error::from_raw_os_error(ENOSPC)), StoreStatus::OutOfResources);
+        assert_eq!(refused_by_disk(&io::Error::from_raw_os_error(EIO)), StoreStatus::ProcessingFailure);
+    }
+}

@@ -222,6 +222,11 @@ impl Peer {
             Broken::Aborted => DimseError::Aborted { peer, doing },
             Broken::Malformed(what) | Broken::Ours(what) => DimseError::Protocol { peer, doing, what },
             Broken::Io(source) => DimseError::Broken { peer, doing, source },
+            Broken::PeerSpeaksTls => DimseError::Tls {
+                peer,
+                reason: "the peer speaks TLS: switch TLS on for it in our configuration".to_owned(),
+                side: Side::Ours,
+            },
             Broken::Tls(error) => DimseError::Tls { peer, reason: error.to_string(), side: tls_side(&error) },
         }
     }

@@ -62,7 +62,9 @@ fn end(association: &mut Association, broken: &Broken) {
     match broken {
         Broken::Malformed(_) => association.abort(Abort::UnexpectedPdu),
         Broken::Silent | Broken::Ours(_) => association.abort(Abort::ReasonNotSpecified),
-        Broken::Closed | Broken::Aborted | Broken::Tls(_) | Broken::Io(_) => association.close(),
+        Broken::Closed | Broken::Aborted | Broken::PeerSpeaksTls | Broken::Tls(_) | Broken::Io(_) => {
+            association.close();
+        }
     }
 }
 
