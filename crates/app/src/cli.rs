@@ -38,6 +38,15 @@ pub struct Shared {
 pub enum Command {
     /// Read studies: DICOM files, photographs, or folders of them.
     Classify(ClassifyArgs),
+    /// Run both roles beside a PACS: images in over DICOM and DICOMweb, results back. Two processes, one configuration.
+    All(RoleArgs),
+    /// Run the hospital's role alone.
+    Edge(RoleArgs),
+    /// Run the reader's role alone.
+    Service(RoleArgs),
+    /// List the service's programs, or change how one's results are released.
+    #[command(subcommand)]
+    Program(ProgramCommand),
     /// List, look at, check, import and sign packs.
     #[command(subcommand)]
     Pack(PackCommand),
@@ -45,6 +54,16 @@ pub enum Command {
     Wrap(WrapArgs),
     /// Print the JSON Schema of a result.
     Schema,
+}
+
+impl Command {
+    /// What is logged where nobody says otherwise: roles tell what they do, commands only what goes wrong.
+    pub const fn default_log(&self) -> &'static str {
+        match self {
+            Self::All(_) | Self::Edge(_) | Self::Service(_) => "info",
+            _ => "warn",
+        }
+    }
 }
 
 /// Exit status: 0, every study was answered (`not-assessed` is an answer); 1, nothing could be done; 2, the command
@@ -94,6 +113,51 @@ pub struct ClassifyArgs {
     /// Also use packs that are not signed by a key of the trust list.
     #[arg(long)]
     pub allow_untrusted: bool,
+}
+
+/// A role's start.
+#[derive(Args)]
+#[command(
+    after_help = "The configuration is overread.toml here, else /etc/overread/overread.toml; every key is also a variable,
+such as OVERREAD_EDGE__DIMSE__BIND. All doors open on 127.0.0.1 until told otherwise:
+DICOM 11112 (AE title OVERREAD), edge HTTP 8080, service HTTP 8081."
+)]
+pub struct RoleArgs {
+    /// Configuration file (TOML); `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Also use packs that are not signed by a key of the trust list.
+    #[arg(long)]
+    pub allow_untrusted: bool,
+}
+
+#[derive(Subcommand)]
+pub enum ProgramCommand {
+    /// List programs and their release modes.
+    Ls(ServiceAddress),
+    /// Change a program's release mode: `shadow` keeps results, `review-all` sends each, preliminary and unverified.
+    Mode {
+        /// The program.
+        name: String,
+        /// The mode.
+        mode: String,
+        /// Why; it is audited.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        address: ServiceAddress,
+    },
+}
+
+/// Where a running service is.
+#[derive(Args)]
+pub struct ServiceAddress {
+    /// The service's address.
+    #[arg(long, default_value = "http://127.0.0.1:8081", env = "OVERREAD_SERVICE_URL", value_name = "URL")]
+    pub url: String,
+    /// An API token, where the service wants one.
+    #[arg(long, env = "OVERREAD_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

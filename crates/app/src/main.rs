@@ -2,9 +2,13 @@
 
 mod classify;
 mod cli;
+mod config;
 mod library;
 mod packs;
 mod page;
+mod program;
+mod roles;
+mod supervise;
 mod table;
 mod wrap;
 
@@ -26,10 +30,21 @@ fn main() -> ExitCode {
         return overread_dicom::read::codec_worker_main();
     }
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("OVERREAD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("OVERREAD_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.default_log()));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let outcome = match cli.command {
         Command::Classify(args) => classify::run(&cli.shared, &args),
+        Command::All(args) => supervise::all(&args),
+        Command::Edge(args) => {
+            supervise::die_with_parent();
+            roles::edge(&args)
+        }
+        Command::Service(args) => {
+            supervise::die_with_parent();
+            roles::service(&cli.shared, &args)
+        }
+        Command::Program(command) => program::run(&command),
         Command::Pack(command) => packs::run(&cli.shared, &command),
         Command::Wrap(args) => wrap::run(&args),
         Command::Schema => {

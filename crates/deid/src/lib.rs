@@ -1,1 +1,22 @@
 //! What leaves the hospital: pixels and what reading needs, without the patient.
+//!
+//! In reading order: [`key`] is the secret that pseudonyms hang on, [`Pseudonymiser`] turns an original DICOM file
+//! into a minimal pseudonymous one, [`facts`] are the coded values that matching gets beside it. Inside: `allow` is
+//! the list of attributes that may leave, `values` how each value is made anew, `names` what must not be repeated.
+//!
+//! This is an allow list and no confidentiality profile of PS3.15: an attribute that the list does not name is not in
+//! the result, at whatever depth, private or standard. It knows no network and no findings.
+
+mod allow;
+mod error;
+pub mod facts;
+pub mod key;
+mod minimal;
+mod names;
+mod pseudonym;
+mod values;
+
+pub use error::DeidError;
+pub use facts::Facts;
+pub use key::{PseudonymKey, UidKind};
+pub use pseudonym::{Pseudonymiser, Pseudonymous};

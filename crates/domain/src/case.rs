@@ -1,4 +1,4 @@
-//! What a program's matching needs of a study and its patient, as coded values that cross from edge to service.
+//! What a program's matching needs of a study and its patient, as coded values that cross from edge to service; where a case stands.
 
 use std::fmt;
 
@@ -167,6 +167,113 @@ impl fmt::Display for ReleaseMode {
     }
 }
 
+/// Where a case stands: one study read under one program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaseState {
+    /// A version of the study is here and waits to be read.
+    Received,
+    /// It is being read.
+    Reading,
+    /// Read, and kept: nothing was sent, because the program is in shadow.
+    Read,
+    /// Read, and the first result was released.
+    Released,
+    /// Read again, and a result was released that replaces an earlier one.
+    Amended,
+    /// No program reads studies of this kind.
+    NoProgram,
+    /// It could not be read, and a person must look.
+    Dead,
+}
+
+/// What happens to a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CaseEvent {
+    /// Another version of the study has come, or a person gave a dead one another try.
+    Reopened,
+    /// Reading starts; it may start again after a crash or under another edition.
+    Started,
+    /// Read and kept.
+    Kept,
+    /// Read and released for the first time.
+    Released,
+    /// Read and released again.
+    Amended,
+    /// No program takes the study.
+    NotTaken,
+    /// No attempt is left.
+    Died,
+}
+
+/// An event that cannot happen to a case in that state.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a case that is {state} cannot become {event:?}")]
+pub struct IllegalTransition {
+    /// Where it stands.
+    pub state: CaseState,
+    /// What should have happened.
+    pub event: CaseEvent,
+}
+
+impl CaseState {
+    /// All states, in the order of a case's life.
+    pub const ALL: [Self; 7] = [
+        Self::Received,
+        Self::Reading,
+        Self::Read,
+        Self::Released,
+        Self::Amended,
+        Self::NoProgram,
+        Self::Dead,
+    ];
+
+    /// The state after an event.
+    ///
+    /// # Errors
+    /// The event cannot happen in this state.
+    pub const fn after(self, event: CaseEvent) -> Result<Self, IllegalTransition> {
+        use CaseEvent as Event;
+        let next = match (self, event) {
+            // What is being read is read to its end; the new version is read after it.
+            (Self::Reading, Event::Reopened) => Self::Reading,
+            (_, Event::Reopened) => Self::Received,
+            (_, Event::Started) => Self::Reading,
+            (Self::Reading, Event::Kept) => Self::Read,
+            (Self::Reading, Event::Released) => Self::Released,
+            (Self::Reading, Event::Amended) => Self::Amended,
+            (Self::Received | Self::Reading, Event::NotTaken) => Self::NoProgram,
+            (Self::Received | Self::Reading, Event::Died) => Self::Dead,
+            _ => return Err(IllegalTransition { state: self, event }),
+        };
+        Ok(next)
+    }
+
+    /// The state's word in API and database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Reading => "reading",
+            Self::Read => "read",
+            Self::Released => "released",
+            Self::Amended => "amended",
+            Self::NoProgram => "no-program",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The state of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+impl fmt::Display for CaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,5 +316,38 @@ mod tests {
             assert_eq!(serde_json::to_string(&mode).unwrap(), format!("\"{mode}\""));
         }
         assert_eq!(ReleaseMode::parse("live"), None);
+    }
+
+    #[test]
+    fn a_case_lives_from_received_to_amended() {
+        use CaseEvent::{Amended, Released, Reopened, Started};
+        let mut state = CaseState::Received;
+        let way = [Started, Started, Released, Reopened, Started, Reopened, Amended];
+        let states = way.map(|event| {
+            state = state.after(event).unwrap();
+            state.as_str()
+        });
+        assert_eq!(states, ["reading", "reading", "released", "received", "reading", "reading", "amended"]);
+    }
+
+    #[test]
+    fn nothing_is_released_that_was_not_read() {
+        for state in CaseState::ALL.into_iter().filter(|s| *s != CaseState::Reading) {
+            for event in [CaseEvent::Kept, CaseEvent::Released, CaseEvent::Amended] {
+                assert_eq!(state.after(event), Err(IllegalTransition { state, event }));
+            }
+        }
+        for state in [CaseState::Read, CaseState::Released, CaseState::Amended, CaseState::Dead] {
+            assert!(state.after(CaseEvent::Died).is_err(), "{state}");
+        }
+    }
+
+    #[test]
+    fn states_have_words() {
+        for state in CaseState::ALL {
+            assert_eq!(CaseState::parse(state.as_str()), Some(state));
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
+        }
+        assert_eq!(CaseState::parse("lost"), None);
     }
 }

@@ -15,7 +15,7 @@ pub mod lut;
 pub mod moment;
 pub mod uid;
 
-pub use case::{AgeBand, Laterality, Priority, ReleaseMode, Sex};
+pub use case::{AgeBand, CaseEvent, CaseState, IllegalTransition, Laterality, Priority, ReleaseMode, Sex};
 pub use code::CodedConcept;
 pub use digest::ContentHash;
 pub use finding::{Decision, EditionId, Explanation, Finding, NotAssessed, Probability};

@@ -214,7 +214,9 @@ impl Config {
     /// [`ConfigError`] names the key and says what to write.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key: &str, problem: String| Err(ConfigError { key: key.into(), problem });
-        self.http.check().map_err(|e| ConfigError { key: "edge.http".into(), problem: e.to_string() })?;
+        self.http
+            .check("edge.http")
+            .map_err(|e| ConfigError { key: "edge.http".into(), problem: e.to_string() })?;
         let known = self.dimse.tls.as_ref().is_some_and(|tls| tls.client_authority.is_some());
         if !self.dimse.bind.ip().is_loopback() && self.dimse.calling.is_empty() && !known {
             return wrong(

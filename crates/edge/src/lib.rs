@@ -1,1 +1,29 @@
-//! The hospital's role.
+//! The hospital's role: it receives, assembles, sends, files and delivers, and it knows the patient.
+//!
+//! In reading order: [`config`] is what a site sets; [`door`] and [`intake`] take images in, [`describe`] is what is kept beside them; [`assemble`] and
+//! [`rules`] tell when a study is complete and which program it is for; [`send`] gives it to the service over the [`link`]; [`inbox`] takes results
+//! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS. Between each two lies a durable job.
+//!
+//! It never names the crates that read images or run the service.
+
+mod api;
+pub mod archive;
+pub mod assemble;
+pub mod config;
+pub mod deliver;
+pub mod describe;
+pub mod door;
+mod error;
+pub mod filing;
+pub mod inbox;
+pub mod intake;
+pub mod link;
+mod role;
+pub mod rules;
+mod schema;
+pub mod send;
+
+pub use config::{Config, LinkConfig};
+pub use error::{EdgeError, sentence};
+pub use role::Edge;
+pub use schema::MIGRATIONS;

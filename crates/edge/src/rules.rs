@@ -122,11 +122,13 @@ impl Matcher {
 
 fn matches(rule: &Rule, description: Option<&Regex>, order: Option<&Regex>, image: &ImageFacts) -> bool {
     let when = &rule.when;
-    let listed = |list: &[String], value: &str| list.is_empty() || list.iter().any(|l| l.eq_ignore_ascii_case(value));
+    let listed =
+        |list: &[String], value: &str| list.is_empty() || list.iter().any(|l| l.eq_ignore_ascii_case(value));
     let said = |wanted: &Option<String>, pattern: Option<&Regex>, text: &str| {
         wanted.is_none() || pattern.is_some_and(|p| text.lines().any(|line| p.is_match(line)))
     };
-    let aged = when.age_years.is_none_or(|[from, below]| image.age_years.is_some_and(|a| a >= from && a < below));
+    let aged =
+        when.age_years.is_none_or(|[from, below]| image.age_years.is_some_and(|a| a >= from && a < below));
     listed(&when.modality, &image.modality)
         && listed(&when.sop_class, &image.sop_class)
         && listed(&when.body_part, &image.body_part)
@@ -162,7 +164,9 @@ mod tests {
     fn every_condition_must_hold_and_the_first_rule_wins() {
         let rules = [
             rule(serde_json::json!({"name": "adults", "when": {"modality": ["DX"], "age_years": [18, 150]}})),
-            rule(serde_json::json!({"name": "stat", "when": {"description": "(?i)^thorax", "source": ["ward"]}, "priority": "stat"})),
+            rule(
+                serde_json::json!({"name": "stat", "when": {"description": "(?i)^thorax", "source": ["ward"]}, "priority": "stat"}),
+            ),
             rule(serde_json::json!({"name": "any"})),
         ];
         let matcher = Matcher::new(&rules);
@@ -175,7 +179,8 @@ mod tests {
 
     #[test]
     fn an_unknown_age_matches_no_range() {
-        let matcher = Matcher::new(&[rule(serde_json::json!({"name": "a", "when": {"age_years": [0, 150]}}))]);
+        let matcher =
+            Matcher::new(&[rule(serde_json::json!({"name": "a", "when": {"age_years": [0, 150]}}))]);
         assert!(matcher.choose(&[ImageFacts { age_years: None, ..child() }]).is_none());
         assert!(matcher.choose(&[child()]).is_some());
     }
@@ -184,7 +189,8 @@ mod tests {
     fn broken_rules_are_told() {
         let broken = rule(serde_json::json!({"name": "a", "when": {"description": "("}}));
         assert!(broken.check().unwrap_err().contains("when.description"));
-        let unknown = serde_json::from_value::<Rule>(serde_json::json!({"name": "a", "when": {"modalities": []}}));
+        let unknown =
+            serde_json::from_value::<Rule>(serde_json::json!({"name": "a", "when": {"modalities": []}}));
         assert!(unknown.unwrap_err().to_string().contains("modalities"));
     }
 }

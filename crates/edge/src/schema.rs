@@ -34,8 +34,7 @@ CREATE TABLE instances (
   frames BIGINT NOT NULL,
   pseudonym TEXT,
   attributes TEXT NOT NULL,
-  received_at BIGINT NOT NULL,
-  sequence BIGINT NOT NULL
+  received_at BIGINT NOT NULL
 );
 CREATE INDEX instances_study ON instances (study_uid, series_uid);
 CREATE INDEX instances_pseudonym ON instances (pseudonym);

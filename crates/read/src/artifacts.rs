@@ -7,12 +7,12 @@ use overread_dicom::write::{
     Algorithm, Capture, InstanceReference, Release, Report, ResultIdentity, SourceContext, Stamp,
     VisualExplanation, WriteError, capture::secondary_capture, report::structured_report, to_part10,
 };
-use overread_domain::{Explanation, GridSize, Uid};
+use overread_domain::{GridSize, Uid};
 use overread_infer::InferError;
 
-use crate::intake::{Study, sentence};
-use crate::overlay::{self, PANEL, Picture, finding_line};
-use crate::reader::{FrameRef, Reader, Reading};
+use crate::intake::Study;
+use crate::pictures::{self, Drawn};
+use crate::reader::{Reader, Reading};
 use crate::result::Artifact;
 
 /// The folder of one study's result files.
@@ -76,25 +76,20 @@ impl ArtifactFolder {
         let source = source_context(reader, study, reading)?;
         let mut artifacts = Vec::new();
         let mut visual = Vec::new();
-        for (number, (label, frame, map)) in pictures(reading).into_iter().enumerate() {
-            let Some(picture) = self.picture(reader, study, reading, &frame, map)? else { continue };
-            let stem = format!("{program}.{}", number + 1);
-            artifacts.push(self.save_png(&format!("{stem}.overlay.png"), &picture)?);
-            let what = reading.findings.iter().find(|f| f.label == label).map(finding_line);
-            let description = match (map, what) {
-                (Some(map), Some(what)) => format!("{} over the image; {what}", map.method),
-                _ => "The image; not assessed".to_owned(),
-            };
+        for (index, drawn) in pictures::draw_all(reader, study, reading)?.into_iter().enumerate() {
+            let number = index as u32 + 1;
+            let stem = format!("{program}.{number}");
+            artifacts.push(self.save_png(&format!("{stem}.overlay.png"), &drawn)?);
             let capture = Capture {
-                label: &label,
-                number: number as u32 + 1,
-                description: &description,
-                size: GridSize::new(picture.width, picture.height),
-                rgb: &picture.rgb,
+                label: &drawn.label,
+                number,
+                description: &drawn.description,
+                size: GridSize::new(drawn.picture.width, drawn.picture.height),
+                rgb: &drawn.picture.rgb,
             };
             let object = secondary_capture(&source, &algorithm, &identity, self.stamp, &capture)?;
-            if map.is_some() {
-                visual.push(VisualExplanation { label, image: InstanceReference::to(&object)? });
+            if drawn.explains {
+                visual.push(VisualExplanation { label: drawn.label, image: InstanceReference::to(&object)? });
             }
             let name = format!("{stem}.capture.dcm");
             artifacts.push(self.save(&name, "secondary-capture", &to_part10(&object)?)?);
@@ -115,41 +110,10 @@ impl ArtifactFolder {
         Ok(artifacts)
     }
 
-    /// The picture of one frame; none where it cannot be decoded, which the reading has already told.
-    fn picture(
-        &self,
-        reader: &mut Reader,
-        study: &Study,
-        reading: &Reading,
-        frame: &FrameRef,
-        map: Option<&Explanation>,
-    ) -> Result<Option<Picture>, ArtifactError> {
-        let file = &study.images[frame.image];
-        let (columns, rows) = (file.header.columns.max(1), file.header.rows.max(1));
-        let scale = f64::from(PANEL) / f64::from(columns.max(rows));
-        let side = |n: u32| ((f64::from(n) * scale.min(1.0)).round() as u32).max(1);
-        match reader.picture(file, frame.frame, GridSize::new(side(columns), side(rows))) {
-            Ok(grid) => Ok(Some(overlay::draw(&grid, reading, map)?)),
-            Err(e) => {
-                tracing::warn!("an image cannot be shown: {}", sentence(&e));
-                Ok(None)
-            }
-        }
-    }
-
-    fn save_png(&self, name: &str, picture: &Picture) -> Result<Artifact, ArtifactError> {
-        let path = self.folder.join(name);
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        let view = image::codecs::png::PngEncoder::new(&mut bytes);
-        image::ImageEncoder::write_image(
-            view,
-            &picture.rgb,
-            picture.width,
-            picture.height,
-            image::ExtendedColorType::Rgb8,
-        )
-        .map_err(|source| ArtifactError::Png { path, source })?;
-        self.save(name, "overlay-png", &bytes.into_inner())
+    fn save_png(&self, name: &str, drawn: &Drawn) -> Result<Artifact, ArtifactError> {
+        let png =
+            drawn.png().map_err(|source| ArtifactError::Png { path: self.folder.join(name), source })?;
+        self.save(name, "overlay-png", &png)
     }
 
     fn save(&self, name: &str, kind: &str, bytes: &[u8]) -> Result<Artifact, ArtifactError> {
@@ -158,15 +122,6 @@ impl ArtifactFolder {
         written.map_err(|source| ArtifactError::Write { path: path.clone(), source })?;
         Ok(Artifact { kind: kind.into(), path })
     }
-}
-
-/// What is drawn: each explained finding over its frame, else the first frame that can be shown.
-fn pictures(reading: &Reading) -> Vec<(String, FrameRef, Option<&Explanation>)> {
-    if reading.explanations.is_empty() {
-        let first = reading.frames.iter().find(|f| !f.logits.is_empty()).or(reading.frames.first());
-        return first.map(|f| ("image".to_owned(), f.frame.clone(), None)).into_iter().collect();
-    }
-    reading.explanations.iter().map(|e| (e.map.label.clone(), e.frame.clone(), Some(&e.map))).collect()
 }
 
 /// Patient, study and images of the source; a photograph has a study of its own and no patient.

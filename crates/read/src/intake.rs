@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use overread_dicom::read::{self, Header, Limits, Opened};
-use overread_domain::Uid;
+use overread_domain::{Sex, Uid};
 use sha2::{Digest, Sha256};
 
 /// One image file of a study, and what its header says.
@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 pub struct ImageFile {
     /// Where it lies.
     pub path: PathBuf,
+    /// What messages call it: its path, or its position where a path must not be told.
+    pub name: String,
+    /// Its place among the files that were given for the study, from 0.
+    pub position: usize,
     /// What it says of itself; holds no identity.
     pub header: Header,
     /// Not a DICOM file.
@@ -27,9 +31,50 @@ pub struct Study {
     pub images: Vec<ImageFile>,
     /// Why there is nothing to read, with the file's path.
     pub unreadable: Option<(PathBuf, String)>,
+    /// Files that belong to it and cannot be opened: what they are called and why. What they show is not ruled out.
+    pub lost: Vec<String>,
+}
+
+/// What is known of a study apart from its files. It fills in what the files leave open; an age is taken as given, because
+/// pseudonymous files hold none.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The patient's age at the study, in years.
+    pub age_years: Option<f64>,
+    /// The patient's sex, where a file does not tell it.
+    pub sex: Option<Sex>,
+    /// View Position (0018,5101), where a file does not tell it.
+    pub view: Option<String>,
+    /// Image Laterality (0020,0062), where a file does not tell it.
+    pub laterality: Option<String>,
 }
 
 impl Study {
+    /// The study of known files, in their order. Messages call them `image 1`, `image 2` and so on: where they lie is the caller's
+    /// matter.
+    pub fn of_files(uid: Uid, files: &[PathBuf], overrides: &Overrides, limits: &Limits) -> Self {
+        let mut study = Self { uid: Some(uid), images: vec![], unreadable: None, lost: vec![] };
+        for (index, path) in files.iter().enumerate() {
+            let name = format!("image {}", index + 1);
+            match read::open(path, limits) {
+                Ok(opened) => {
+                    let mut header = opened.header().clone();
+                    overrides.fill(&mut header);
+                    let photograph = matches!(opened, Opened::Photograph(_));
+                    study.images.push(ImageFile {
+                        path: path.clone(),
+                        name,
+                        position: index,
+                        header,
+                        photograph,
+                    });
+                }
+                Err(e) => study.lost.push(format!("{name}: {}", sentence(&e))),
+            }
+        }
+        study
+    }
+
     /// The path that names it: that of its first file.
     pub fn source(&self) -> &Path {
         match (&self.unreadable, self.images.first()) {
@@ -37,6 +82,15 @@ impl Study {
             (None, Some(image)) => &image.path,
             (None, None) => Path::new(""),
         }
+    }
+}
+
+impl Overrides {
+    fn fill(&self, header: &mut Header) {
+        header.patient_age_years = self.age_years.or(header.patient_age_years);
+        header.patient_sex = header.patient_sex.or(self.sex);
+        header.view_position = header.view_position.take().or_else(|| self.view.clone());
+        header.laterality = header.laterality.take().or_else(|| self.laterality.clone());
     }
 }
 
@@ -50,21 +104,30 @@ pub fn find_studies(paths: &[PathBuf], limits: &Limits) -> Vec<Study> {
         let path = match path {
             Ok(path) => path,
             Err(unreadable) => {
-                studies.push(Study { uid: None, images: vec![], unreadable: Some(unreadable) });
+                studies.push(Study { uid: None, images: vec![], unreadable: Some(unreadable), lost: vec![] });
                 continue;
             }
         };
         match open(&path, limits) {
             Err(why) => {
-                studies.push(Study { uid: None, images: vec![], unreadable: Some((path, why)) });
+                studies.push(Study {
+                    uid: None,
+                    images: vec![],
+                    unreadable: Some((path, why)),
+                    lost: vec![],
+                });
             }
             Ok((uid, image)) => match uid.as_ref().and_then(|uid| by_uid.get(uid)) {
-                Some(known) => studies[*known].images.push(image),
+                Some(known) => {
+                    let images = &mut studies[*known].images;
+                    let position = images.len();
+                    images.push(ImageFile { position, ..image });
+                }
                 None => {
                     if let Some(uid) = &uid {
                         by_uid.insert(uid.clone(), studies.len());
                     }
-                    studies.push(Study { uid, images: vec![image], unreadable: None });
+                    studies.push(Study { uid, images: vec![image], unreadable: None, lost: vec![] });
                 }
             },
         }
@@ -77,7 +140,8 @@ fn open(path: &Path, limits: &Limits) -> Result<(Option<Uid>, ImageFile), String
     let header = opened.header().clone();
     let photograph = matches!(opened, Opened::Photograph(_));
     let uid = if photograph { Some(photograph_uid(path)?) } else { header.study_instance_uid.clone() };
-    Ok((uid, ImageFile { path: path.to_owned(), header, photograph }))
+    let name = path.display().to_string();
+    Ok((uid, ImageFile { path: path.to_owned(), name, position: 0, header, photograph }))
 }
 
 /// A photograph has no Study Instance UID of its own: it gets one from its content and its name, so that the same

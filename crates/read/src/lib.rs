@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`intake`] finds studies among files, [`program`] tells which of them a program reads,
 //! [`reader`] reads one, [`batch`] reads many in parallel and in order, [`result`] is the answer as JSON,
-//! [`overlay`] is the answer as a picture, [`artifacts`] files it as DICOM objects.
+//! [`overlay`] is the answer as a picture, [`pictures`] are all of a reading's, [`artifacts`] files it as DICOM objects.
 //!
 //! No sockets, no databases, no HTTP.
 
@@ -10,12 +10,13 @@ pub mod artifacts;
 pub mod batch;
 pub mod intake;
 pub mod overlay;
+pub mod pictures;
 pub mod program;
 pub mod reader;
 pub mod result;
 
 pub use batch::Workers;
-pub use intake::{Study, find_studies};
+pub use intake::{Overrides, Study, find_studies};
 pub use program::Program;
 pub use reader::{Options, Reader};
 pub use result::{Status, StudyResult};

@@ -137,7 +137,7 @@ impl Reader {
             findings: pack.manifest.findings.iter().map(|f| f.unanswered()).collect(),
             explanations: vec![],
             frames: vec![],
-            warnings: vec![],
+            warnings: study.lost.clone(),
             spent: Spent::default(),
         };
         let frames = accepted_frames(study, program, &mut reading);
@@ -150,7 +150,9 @@ impl Reader {
             self.read_batch(study, batch, options, &mut reading, &mut best)?;
         }
         // Frames refused by their header stand in `frames` too; what counts is whether any accepted one could be read.
-        if !frames.is_empty() && reading.frames.len() == refused_by_header {
+        // A study of which nothing could even be opened has no frames at all.
+        let none_read = !frames.is_empty() && reading.frames.len() == refused_by_header;
+        if none_read || (study.images.is_empty() && !study.lost.is_empty()) {
             return Err(ReadingError::Undecodable(reading.warnings.join("; ")));
         }
         conclude(&mut reading);
@@ -237,7 +239,7 @@ impl Reader {
         spent: &mut Spent,
     ) -> Result<Result<Tensor, NotAssessed>, String> {
         let file = &study.images[frame.image];
-        let place = || format!("{}, frame {}", file.path.display(), frame.frame + 1);
+        let place = || format!("{}, frame {}", file.name, frame.frame + 1);
         let started = Instant::now();
         let wanted = if options.full_decode { Resolution::Full } else { needed(pack, file) };
         let grid = read::open(&file.path, &self.limits)

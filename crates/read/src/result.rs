@@ -362,7 +362,8 @@ impl ImageRecord {
 }
 
 impl Timings {
-    fn add(&mut self, spent: &Spent) {
+    /// Adds what a reading spent.
+    pub fn add(&mut self, spent: &Spent) {
         let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
         self.decode_ms += ms(spent.decode);
         self.preprocess_ms += ms(spent.preprocess);

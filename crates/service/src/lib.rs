@@ -1,1 +1,34 @@
-//! The reader's role.
+//! The reader's role: takes pseudonymous studies over the link, reads them, keeps the readings, and releases results where a person said so.
+//!
+//! In reading order: [`config`] is what a site sets, [`Service`] what all parts share; [`intake`] takes objects and studies, the job `read` hands
+//! them to whatever [`reading`] is, [`pool`] in the product; readings are kept and released, [`outbox`] holds results until the edge has them;
+//! [`link`] and [`api`] are the HTTP doors to it, and [`run`] starts everything.
+//!
+//! It never knows a patient: it cannot name the crates that do.
+
+pub mod api;
+mod cases;
+pub mod config;
+mod error;
+mod gate;
+pub mod intake;
+pub mod link;
+pub mod meter;
+pub mod outbox;
+pub mod pool;
+pub mod programs;
+mod read_job;
+pub mod reading;
+mod release;
+mod run;
+pub mod schema;
+mod service;
+mod undertaker;
+
+pub use config::{Config, ConfigError, ProgramConfig};
+pub use error::ServiceError;
+pub use pool::{CodecFactory, ReaderPool};
+pub use programs::{ModeError, Programs};
+pub use read_job::READ;
+pub use run::{Working, door, run, start, workers};
+pub use service::Service;

@@ -54,7 +54,8 @@ pub struct Verified {
     pub head: String,
 }
 
-/// Appends an event, in the transaction of what it tells. Appends wait for each other.
+/// Appends an event, in the transaction of what it tells. Appends wait for each other until the transaction ends: it comes last, after jobs are asked for
+/// and finished, or two transactions may wait for each other.
 ///
 /// # Errors
 /// The database failed.
@@ -174,7 +175,32 @@ pub async fn verify(database: &Database) -> Result<Verified, StoreError> {
             why: "the last entry is not the one that the head names",
         });
     }
+    nothing_outside(database).await?;
     Ok(Verified { entries: sequence, head: previous })
+}
+
+/// Looks for entries that the walk does not see: before the first, or beyond the head. All three numbers are of one moment, whatever is appended meanwhile.
+async fn nothing_outside(database: &Database) -> Result<(), StoreError> {
+    let doing = "reading the ends of the audit log";
+    let mut conn = database.read().await?;
+    let row = sqlx::query(
+        "SELECT (SELECT MIN(sequence) FROM audit), (SELECT MAX(sequence) FROM audit), (SELECT sequence FROM audit_head WHERE id = 1)",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let number = |index: usize| row.try_get::<Option<i64>, _>(index).map_err(StoreError::database(doing));
+    let (first, last, head) = (number(0)?, number(1)?, number(2)?.unwrap_or(0));
+    if let Some(sequence) = first.filter(|n| *n < 1) {
+        return Err(StoreError::Broken { sequence, why: "there is an entry before the first" });
+    }
+    if last.is_some_and(|n| n > head) {
+        return Err(StoreError::Broken {
+            sequence: head + 1,
+            why: "there are entries beyond the one that the head names",
+        });
+    }
+    Ok(())
 }
 
 fn hash_of(entry: &Entry, previous: &str) -> String {

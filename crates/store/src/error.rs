@@ -1,7 +1,7 @@
 //! What can go wrong with databases and objects.
 
 /// Why the store did not do what it was asked. Messages hold no secret of an address and no value of a row.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum StoreError {
     /// An address that is none.
     #[error("{what}: {problem}")]
@@ -78,6 +78,24 @@ pub enum StoreError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+/// An error and all its causes in a line.
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// As for people: a derived one would print PostgreSQL's detail of an error, which holds values of the row.
+impl std::fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoreError({})", sentence(self))
+    }
 }
 
 impl StoreError {

@@ -1,16 +1,20 @@
 //! Objects as local files: what is put is synced, and so is every folder that names it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{ObjectKey, StoreError};
 
 /// Syncs of files side by side: the disk joins them into fewer flushes.
 const SYNCS: usize = 8;
+
+/// Held while folders are made: whoever finds a folder knows that its name is synced.
+static FOLDERS: Mutex<()> = Mutex::new(());
 
 /// Makes what a folder names durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
@@ -20,71 +24,86 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 
 /// Makes folders that are missing, for the owner alone, and syncs each parent that got a new one.
 fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    let _alone = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    make_folders(folder)
+}
+
+fn make_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
     let parent = folder.parent();
     if let Some(parent) = parent {
-        make_folder(parent)?;
+        make_folders(parent)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
         Err(e) => return Err(StoreError::File { doing: "making a folder of objects", source: e }),
     }
-    parent.map_or(Ok(()), sync_folder)
+    let synced = parent.map_or(Ok(()), sync_folder);
+    if synced.is_err() {
+        // Found by the next put, it would pass for durable.
+        let _ = fs::remove_dir(folder);
+    }
+    synced
 }
 
-/// Puts files that were written elsewhere on the same file system: all are named, then synced side by side, then each folder once.
+/// Puts files that were written elsewhere on the same file system: all are synced side by side, then named, then each folder is synced once.
 ///
-/// A name whose file is not synced yet is no object yet: nothing refers to it before this returns. A name that is taken already is
-/// replaced only by a file that was synced before.
+/// A name never means a file that is not synced: one whose sync failed stays where it is, and what the name meant before stays too. Of two puts of one
+/// name the later wins whole.
 pub(crate) fn put_all(root: &Path, files: &[(ObjectKey, PathBuf)]) -> Vec<Result<(), StoreError>> {
-    let mut named: Vec<Result<PathBuf, StoreError>> =
-        files.iter().map(|(key, file)| name(root, key, file)).collect();
-    let next = AtomicUsize::new(0);
-    let synced: Vec<std::sync::Mutex<Option<std::io::Error>>> =
-        files.iter().map(|_| std::sync::Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..SYNCS.min(files.len()) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(Ok(path)) = named.get(index) else {
-                        if index >= named.len() {
-                            return;
-                        }
-                        continue;
-                    };
-                    if let Err(e) = File::open(path).and_then(|f| f.sync_data())
-                        && let Ok(mut slot) = synced[index].lock()
-                    {
-                        *slot = Some(e);
-                    }
-                }
-            });
-        }
-    });
-    for (slot, outcome) in synced.into_iter().zip(&mut named) {
-        if let Ok(Some(e)) = slot.into_inner() {
-            *outcome = Err(StoreError::File { doing: "syncing an object", source: e });
-        }
-    }
-    let folders: BTreeSet<PathBuf> =
-        named.iter().flatten().filter_map(|p| p.parent().map(Path::to_owned)).collect();
-    let failed: BTreeSet<PathBuf> =
-        folders.into_iter().filter(|folder| sync_folder(folder).is_err()).collect();
+    let named: Vec<Result<PathBuf, StoreError>> = sync_all(files)
+        .into_iter()
+        .zip(files)
+        .map(|(synced, (key, file))| synced.and_then(|()| name(root, key, file)))
+        .collect();
+    let folders: BTreeSet<&Path> = named.iter().flatten().filter_map(|p| p.parent()).collect();
+    let failed: BTreeMap<PathBuf, StoreError> =
+        folders.into_iter().filter_map(|f| sync_folder(f).err().map(|e| (f.to_owned(), e))).collect();
     named
         .into_iter()
         .map(|outcome| {
             let path = outcome?;
-            if path.parent().is_some_and(|folder| failed.contains(folder)) {
-                let source = std::io::Error::other("the folder cannot be synced");
-                return Err(StoreError::File { doing: "syncing a folder of objects", source });
+            match path.parent().and_then(|folder| failed.get(folder)) {
+                Some(StoreError::File { doing, source }) => {
+                    Err(StoreError::File { doing, source: again(source) })
+                }
+                _ => Ok(()),
             }
-            Ok(())
         })
         .collect()
+}
+
+/// The same error once more: its kind tells whether the disk is full.
+fn again(e: &std::io::Error) -> std::io::Error {
+    e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error)
+}
+
+/// Syncs files side by side.
+fn sync_all(files: &[(ObjectKey, PathBuf)]) -> Vec<Result<(), StoreError>> {
+    let next = AtomicUsize::new(0);
+    // A file whose thread did not come to it counts as not synced.
+    let lost = || Err(StoreError::File { doing: "syncing an object", source: std::io::Error::other("lost") });
+    let outcomes: Vec<Mutex<Result<(), StoreError>>> = files.iter().map(|_| Mutex::new(lost())).collect();
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let (Some((_, file)), Some(outcome)) = (files.get(index), outcomes.get(index)) else { return };
+            let synced = File::open(file).and_then(|f| f.sync_data());
+            *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
+                synced.map_err(StoreError::file("syncing an object"));
+        }
+    };
+    std::thread::scope(|scope| {
+        // This thread works too: where no other can be started, it does all.
+        for _ in 1..SYNCS.min(files.len()) {
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    outcomes.into_iter().map(|o| o.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
 fn name(root: &Path, key: &ObjectKey, file: &Path) -> Result<PathBuf, StoreError> {
@@ -93,9 +112,6 @@ fn name(root: &Path, key: &ObjectKey, file: &Path) -> Result<PathBuf, StoreError
         make_folder(folder)?;
     }
     let doing = "naming an object";
-    if path.exists() {
-        File::open(file).and_then(|f| f.sync_data()).map_err(StoreError::file(doing))?;
-    }
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).map_err(StoreError::file(doing))?;
     fs::rename(file, &path).map_err(StoreError::file(doing))?;
     Ok(path)

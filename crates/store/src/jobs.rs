@@ -79,31 +79,28 @@ pub struct JobCount {
     pub count: i64,
 }
 
-/// Asks for a job, in the transaction of what it concerns.
+/// Asks for a job, in the transaction of what it concerns. What was written about earlier attempts of a waiting or dead one is forgotten.
+///
+/// It locks the job's row until the transaction ends. Ask before [`crate::audit::append`]: the audit log comes last in every transaction.
 ///
 /// # Errors
 /// The database failed.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob<'_>, now: Millis) -> Result<(), StoreError> {
-    let doing = "asking for a job";
-    let id: i64 = sqlx::query("UPDATE job_numbers SET last = last + 1 WHERE id = 1 RETURNING last")
-        .fetch_one(&mut **tx)
-        .await
-        .and_then(|row| row.try_get(0))
-        .map_err(StoreError::database(doing))?;
     sqlx::query(
-        "INSERT INTO jobs (id, kind, key, payload, priority, state, run_at, attempts, delays, created_at, changed_at)
-         VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, 0, $7, $7)
+        "INSERT INTO jobs (kind, key, payload, priority, state, run_at, attempts, delays, created_at, changed_at)
+         VALUES ($1, $2, $3, $4, 'waiting', $5, 0, 0, $6, $6)
          ON CONFLICT (kind, key) DO UPDATE SET
            payload = CASE WHEN jobs.state = 'running' THEN jobs.payload ELSE excluded.payload END,
            priority = excluded.priority,
            run_at = CASE WHEN jobs.state = 'running' THEN jobs.run_at ELSE excluded.run_at END,
            attempts = CASE WHEN jobs.state = 'dead' THEN 0 ELSE jobs.attempts END,
+           delays = CASE WHEN jobs.state = 'running' THEN jobs.delays ELSE 0 END,
+           error = CASE WHEN jobs.state = 'running' THEN jobs.error ELSE NULL END,
            again = CASE WHEN jobs.state = 'running' THEN excluded.payload ELSE NULL END,
            again_at = CASE WHEN jobs.state = 'running' THEN excluded.run_at ELSE NULL END,
            state = CASE WHEN jobs.state = 'running' THEN 'running' ELSE 'waiting' END,
            changed_at = excluded.changed_at",
     )
-    .bind(id)
     .bind(job.kind.to_owned())
     .bind(job.key.to_owned())
     .bind(job.payload.to_string())
@@ -112,7 +109,7 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob<'_>, now: Millis) -> Result<(), S
     .bind(now.0)
     .execute(&mut **tx)
     .await
-    .map_err(StoreError::database(doing))?;
+    .map_err(StoreError::database("asking for a job"))?;
     Ok(())
 }
 
@@ -126,11 +123,8 @@ pub(crate) async fn claim(
     now: Millis,
 ) -> Result<Option<Job>, StoreError> {
     let doing = "taking a job";
-    let mut list = String::new();
-    for index in 0..kinds.len() {
-        let _ = write!(list, "{}${}", if index == 0 { "" } else { ", " }, index + 5);
-    }
-    let lock = if database.skips_locked() { " FOR UPDATE SKIP LOCKED" } else { "" };
+    let list = placeholders(kinds.len(), 5);
+    let lock = database.skipping_locked();
     let sql = format!(
         "UPDATE jobs SET state = 'running', attempts = attempts + 1, owner = $1, token = $2, leased_until = $3, changed_at = $4
          WHERE id = (SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= $4 AND kind IN ({list})
@@ -151,6 +145,15 @@ pub(crate) async fn claim(
     row.map(|row| job_of(&row, token)).transpose()
 }
 
+/// `$n, $n+1, …`, so many.
+fn placeholders(count: usize, first: usize) -> String {
+    let mut list = String::new();
+    for index in first..first + count {
+        let _ = write!(list, "{}${index}", if index == first { "" } else { ", " });
+    }
+    list
+}
+
 fn job_of(row: &AnyRow, token: &str) -> Result<Job, StoreError> {
     let column = || StoreError::database("reading a job");
     let payload: String = row.try_get(3).map_err(column())?;
@@ -167,6 +170,8 @@ fn job_of(row: &AnyRow, token: &str) -> Result<Job, StoreError> {
 }
 
 /// Finishes a job, in the transaction of its effects: both happen or neither. A job that was asked for meanwhile waits again.
+///
+/// It locks the job's row, as [`enqueue`] does: before [`crate::audit::append`].
 ///
 /// # Errors
 /// [`StoreError::LeaseLost`] if somebody else runs it by now: then the transaction must not be committed.
@@ -217,7 +222,8 @@ pub(crate) async fn put_back(
     let mut tx = database.begin().await?;
     sqlx::query(
         "UPDATE jobs SET state = CASE WHEN again IS NOT NULL THEN 'waiting' ELSE $1 END, run_at = COALESCE(again_at, $2), attempts = CASE WHEN again IS NOT NULL THEN 0 ELSE $3 END,
-           delays = $4, payload = COALESCE(again, payload), again = NULL, again_at = NULL, error = $5, changed_at = $6
+           delays = CASE WHEN again IS NOT NULL THEN 0 ELSE $4 END, payload = COALESCE(again, payload), error = CASE WHEN again IS NOT NULL THEN NULL ELSE $5 END,
+           changed_at = CASE WHEN again IS NOT NULL THEN changed_at ELSE $6 END, again = NULL, again_at = NULL
          WHERE id = $7 AND token = $8 AND state = 'running'",
     )
     .bind(state)
@@ -234,64 +240,22 @@ pub(crate) async fn put_back(
     Database::commit(tx).await
 }
 
-/// Extends the leases of an owner's jobs.
-pub(crate) async fn extend(database: &Database, owner: &str, until: Millis) -> Result<(), StoreError> {
-    let mut tx = database.begin().await?;
-    sqlx::query("UPDATE jobs SET leased_until = $1 WHERE owner = $2 AND state = 'running'")
-        .bind(until.0)
-        .bind(owner.to_owned())
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database("extending leases"))?;
-    Database::commit(tx).await
-}
-
-/// Jobs whose process ended in the middle: an owner's own at its start, anybody's whose lease is over. Each is a crash: it waits again, or is dead after
-/// too many. A lease or a waiting time that lies further ahead than it could, because the clock was turned back, is cut.
-pub(crate) async fn recover(
-    database: &Database,
-    owner: Option<&str>,
-    max_attempts: i64,
-    (lease_ms, backoff_ms): (i64, i64),
-    now: Millis,
-) -> Result<u64, StoreError> {
-    let doing = "recovering jobs";
-    let mut tx = database.begin().await?;
-    let crashed = sqlx::query(
-        "UPDATE jobs SET state = CASE WHEN again IS NULL AND attempts >= $1 THEN 'dead' ELSE 'waiting' END, run_at = $2, owner = NULL, token = NULL,
-           payload = COALESCE(again, payload), attempts = CASE WHEN again IS NULL THEN attempts ELSE 0 END, again = NULL, again_at = NULL,
-           error = 'the process ended while it ran this job', changed_at = $2
-         WHERE state = 'running' AND (owner = $3 OR leased_until < $2 OR leased_until > $4)",
-    )
-    .bind(max_attempts)
-    .bind(now.0)
-    .bind(owner.unwrap_or("").to_owned())
-    .bind(now.plus(2 * lease_ms).0)
-    .execute(&mut *tx)
-    .await
-    .map_err(StoreError::database(doing))?;
-    sqlx::query("UPDATE jobs SET run_at = $1 WHERE state = 'waiting' AND error IS NOT NULL AND run_at > $2")
-        .bind(now.0)
-        .bind(now.plus(2 * backoff_ms).0)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database(doing))?;
-    Database::commit(tx).await?;
-    Ok(crashed.rows_affected())
-}
-
 /// When the next of these kinds is due; none if none waits.
-pub(crate) async fn next_due(database: &Database) -> Result<Option<Millis>, StoreError> {
+pub(crate) async fn next_due(database: &Database, kinds: &[String]) -> Result<Option<Millis>, StoreError> {
     let doing = "looking for the next job";
+    let list = placeholders(kinds.len(), 1);
+    let sql = format!("SELECT MIN(run_at) FROM jobs WHERE state = 'waiting' AND kind IN ({list})");
     let mut conn = database.read().await?;
-    let row = sqlx::query("SELECT run_at FROM jobs WHERE state = 'waiting' ORDER BY run_at LIMIT 1")
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(StoreError::database(doing))?;
-    row.map(|r| r.try_get(0).map(Millis)).transpose().map_err(StoreError::database(doing))
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for kind in kinds {
+        query = query.bind(kind.clone());
+    }
+    let row = query.fetch_one(&mut *conn).await.map_err(StoreError::database(doing))?;
+    let due: Option<i64> = row.try_get(0).map_err(StoreError::database(doing))?;
+    Ok(due.map(Millis))
 }
 
-/// Jobs with numbers after one, in order; of one state if it is given.
+/// Jobs with numbers after one, in order; of one state if it is given. Numbers grow in the order of asking.
 ///
 /// # Errors
 /// The database failed.
@@ -359,4 +323,35 @@ pub async fn requeue(tx: &mut Tx, id: Option<i64>, now: Millis) -> Result<u64, S
     .await
     .map_err(StoreError::database("requeueing jobs"))?;
     Ok(done.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_looks_for_its_own_kind_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("sqlite://{}", folder.path().join("a.db").display());
+        let database = Database::open(&address, "room", &[]).await.unwrap();
+        let mut tx = database.begin().await.unwrap();
+        let new = NewJob { kind: "other", key: "a", payload: 1.into(), priority: 0, run_at: Millis(5) };
+        enqueue(&mut tx, &new, Millis(1)).await.unwrap();
+        Database::commit(tx).await.unwrap();
+        // A job of another kind that is due all along does not keep it awake.
+        assert_eq!(next_due(&database, &["mine".to_owned()]).await.unwrap(), None);
+        assert_eq!(
+            next_due(&database, &["mine".to_owned(), "other".to_owned()]).await.unwrap(),
+            Some(Millis(5))
+        );
+        let mut conn = database.read().await.unwrap();
+        let plan = sqlx::query(
+            "EXPLAIN QUERY PLAN SELECT MIN(run_at) FROM jobs WHERE state = 'waiting' AND kind IN ('mine')",
+        )
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+        let plan: String = plan.try_get(3).unwrap();
+        assert!(plan.contains("COVERING INDEX jobs_due"), "{plan}");
+    }
 }

@@ -4,6 +4,9 @@
 //! S3 server, [`jobs`] are work that survives the process, [`audit`] is a log whose alteration shows.
 //!
 //! What these promise: a committed transaction and a put object survive `kill -9` and power loss.
+//!
+//! Order of locks within a transaction, so that PostgreSQL's never wait in a circle: the caller's own rows, then [`jobs::finish`] and
+//! [`jobs::enqueue`], then [`audit::append`] last. Jobs have no common row; the audit log has one, its head.
 
 pub mod audit;
 mod database;
@@ -11,6 +14,7 @@ mod error;
 mod files;
 pub mod jobs;
 mod key;
+mod leases;
 mod objects;
 mod runner;
 

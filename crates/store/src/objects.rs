@@ -2,20 +2,42 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path as RemotePath;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{
+    BackoffConfig, ClientConfigKey, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig, UploadPart,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
 
 use crate::{ObjectKey, StoreError, files};
 
 /// Bytes of one part of an upload. S3 wants at least 5 MiB.
 const PART: usize = 8 << 20;
-/// Parts on their way at once: with [`PART`] it bounds memory.
-const PARTS: usize = 2;
+/// Parts in memory at once, over all uploads of a store: with [`PART`] 64 MiB.
+const PARTS: usize = 8;
+/// Parts that one large upload holds: one on its way, one that is being read.
+const PARTS_OF_ONE: u32 = 2;
+/// An S3 server that is away is tried again within this time; with the longest wait for an answer, callers know after about 20 seconds.
+const RETRY: RetryConfig = RetryConfig {
+    backoff: BackoffConfig {
+        init_backoff: Duration::from_millis(200),
+        max_backoff: Duration::from_secs(2),
+        base: 2.0,
+    },
+    max_retries: 3,
+    retry_timeout: Duration::from_secs(9),
+};
+/// How long a connection and how long an answer, or the next bytes of one, are waited for. A whole download may take long.
+const TIMEOUTS: [(ClientConfigKey, &str); 3] = [
+    (ClientConfigKey::ConnectTimeout, "5 seconds"),
+    (ClientConfigKey::ReadTimeout, "10 seconds"),
+    (ClientConfigKey::Timeout, "1 hour"),
+];
 
 /// An object store. Clones share it.
 #[derive(Clone)]
@@ -27,7 +49,7 @@ pub struct Objects {
 #[derive(Clone)]
 enum Kind {
     Files(Arc<PathBuf>),
-    Remote(Arc<dyn ObjectStore>, Arc<String>),
+    Remote(Arc<dyn ObjectStore>, Arc<String>, Arc<Semaphore>),
 }
 
 /// An object as a file to read. Keep it while the file is read: a copy of a remote object goes when this does.
@@ -84,9 +106,12 @@ impl Objects {
                         _ => return Err(wrong("after ? come endpoint=, region= and credentials= alone")),
                     };
                 }
-                let store =
-                    builder.build().map_err(|source| StoreError::Object { doing: "opening it", source })?;
-                Kind::Remote(Arc::new(store), Arc::new(parsed.path().trim_matches('/').to_owned()))
+                for (key, value) in TIMEOUTS {
+                    builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+                }
+                let store = builder.with_retry(RETRY).build().map_err(object("opening it"))?;
+                let prefix = parsed.path().trim_matches('/').to_owned();
+                Kind::Remote(Arc::new(store), Arc::new(prefix), Arc::new(Semaphore::new(PARTS)))
             }
             _ => return Err(wrong("write file:///path/to/folder or s3://bucket/prefix")),
         };
@@ -108,7 +133,7 @@ impl Objects {
                 let (root, staging, key) = (Arc::clone(root), Arc::clone(&self.staging), key.clone());
                 blocking(move || files::put_bytes(&root, &staging, &key, &bytes)).await
             }
-            Kind::Remote(store, prefix) => {
+            Kind::Remote(store, prefix, _) => {
                 store.put(&remote(prefix, key), bytes.into()).await.map_err(object("putting an object"))?;
                 Ok(())
             }
@@ -138,10 +163,10 @@ impl Objects {
                     (0..count).map(|_| Err(lost())).collect()
                 })
             }
-            Kind::Remote(store, prefix) => {
+            Kind::Remote(store, prefix, room) => {
                 let upload =
-                    |(key, file): (ObjectKey, PathBuf)| upload(Arc::clone(store), remote(prefix, &key), file);
-                futures::stream::iter(list.into_iter().map(upload)).buffered(8).collect().await
+                    |(key, file): (ObjectKey, PathBuf)| upload(store, room, remote(prefix, &key), file);
+                futures::stream::iter(list.into_iter().map(upload)).buffered(PARTS).collect().await
             }
         }
     }
@@ -156,7 +181,7 @@ impl Objects {
                 let path = root.join(key.as_str());
                 tokio::fs::read(path).await.map(Bytes::from).map_err(|e| missing(key, e))
             }
-            Kind::Remote(store, prefix) => {
+            Kind::Remote(store, prefix, _) => {
                 let found = store.get(&remote(prefix, key)).await.map_err(|e| absent(key, e))?;
                 found.bytes().await.map_err(object("reading an object"))
             }
@@ -174,7 +199,7 @@ impl Objects {
                 let there = tokio::fs::metadata(&path).await;
                 there.map(|_| LocalObject { path, _copy: None }).map_err(|e| missing(key, e))
             }
-            Kind::Remote(store, prefix) => {
+            Kind::Remote(store, prefix, _) => {
                 let found = store.get(&remote(prefix, key)).await.map_err(|e| absent(key, e))?;
                 let doing = "copying an object";
                 let copy = tempfile::NamedTempFile::new_in(&*self.staging)
@@ -200,7 +225,7 @@ impl Objects {
             Kind::Files(root) => tokio::fs::try_exists(root.join(key.as_str()))
                 .await
                 .map_err(StoreError::file("looking for an object")),
-            Kind::Remote(store, prefix) => match store.head(&remote(prefix, key)).await {
+            Kind::Remote(store, prefix, _) => match store.head(&remote(prefix, key)).await {
                 Ok(_) => Ok(true),
                 Err(object_store::Error::NotFound { .. }) => Ok(false),
                 Err(source) => Err(StoreError::Object { doing: "looking for an object", source }),
@@ -220,7 +245,7 @@ impl Objects {
                 }
                 _ => Ok(()),
             },
-            Kind::Remote(store, prefix) => match store.delete(&remote(prefix, key)).await {
+            Kind::Remote(store, prefix, _) => match store.delete(&remote(prefix, key)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                 Err(source) => Err(StoreError::Object { doing: "removing an object", source }),
             },
@@ -280,27 +305,68 @@ fn missing(key: &ObjectKey, e: std::io::Error) -> StoreError {
 }
 
 /// Uploads a file, in parts where it is large, and removes it.
-async fn upload(store: Arc<dyn ObjectStore>, path: RemotePath, file: PathBuf) -> Result<(), StoreError> {
+async fn upload(
+    store: &Arc<dyn ObjectStore>,
+    room: &Semaphore,
+    path: RemotePath,
+    file: PathBuf,
+) -> Result<(), StoreError> {
     let doing = "uploading an object";
     let mut source = tokio::fs::File::open(&file).await.map_err(StoreError::file(doing))?;
     let length = source.metadata().await.map_err(StoreError::file(doing))?.len();
-    if length <= PART as u64 {
-        let mut bytes = Vec::new();
-        source.read_to_end(&mut bytes).await.map_err(StoreError::file(doing))?;
-        store.put(&path, bytes.into()).await.map_err(object(doing))?;
-    } else {
-        let upload = store.put_multipart(&path).await.map_err(object(doing))?;
-        let mut writer = WriteMultipart::new_with_chunk_size(upload, PART);
-        let mut part = vec![0; 1 << 20];
-        loop {
-            let n = source.read(&mut part).await.map_err(StoreError::file(doing))?;
-            if n == 0 {
-                break;
+    let large = length > PART as u64;
+    // The semaphore is never closed; without a permit it only would be less sparing.
+    let _room = room.acquire_many(if large { PARTS_OF_ONE } else { 1 }).await.ok();
+    if large {
+        let mut upload = store.put_multipart(&path).await.map_err(object(doing))?;
+        let sent = send_parts(&mut *upload, &mut source).await;
+        if let Err(e) = sent {
+            // Parts of an upload that is never completed stay on the server, and are paid for.
+            if let Err(left) = upload.abort().await {
+                tracing::warn!("parts of an upload may be left in the object store: {left}");
             }
-            writer.wait_for_capacity(PARTS).await.map_err(object(doing))?;
-            writer.write(&part[..n]);
+            return Err(e);
         }
-        writer.finish().await.map_err(object(doing))?;
+    } else {
+        let part = next_part(&mut source, length).await?;
+        if part.len() as u64 != length {
+            let problem = std::io::Error::other("its length changed while it was read");
+            return Err(StoreError::File { doing, source: problem });
+        }
+        store.put(&path, part.into()).await.map_err(object(doing))?;
     }
     tokio::fs::remove_file(&file).await.map_err(StoreError::file(doing))
+}
+
+/// Sends a file's parts, each while the next is read, and completes the upload.
+async fn send_parts(
+    upload: &mut dyn MultipartUpload,
+    source: &mut tokio::fs::File,
+) -> Result<(), StoreError> {
+    let doing = "uploading a part of an object";
+    let mut on_its_way: Option<UploadPart> = None;
+    loop {
+        let sending = async {
+            match on_its_way.take() {
+                Some(part) => part.await.map_err(object(doing)),
+                None => Ok(()),
+            }
+        };
+        let ((), part) = futures::try_join!(sending, next_part(source, PART as u64))?;
+        if part.is_empty() {
+            break;
+        }
+        on_its_way = Some(upload.put_part(part.into()));
+    }
+    upload.complete().await.map_err(object("completing an object")).map(|_| ())
+}
+
+/// The next bytes of a file, so many and a part at most; empty at its end.
+async fn next_part(source: &mut tokio::fs::File, most: u64) -> Result<Bytes, StoreError> {
+    let most = most.min(PART as u64);
+    // A little more than is read: a buffer that is full when the end is looked for doubles.
+    let mut part = Vec::with_capacity(usize::try_from(most).unwrap_or(PART) + 64);
+    let mut rest = source.take(most);
+    rest.read_to_end(&mut part).await.map_err(StoreError::file("reading a file to upload"))?;
+    Ok(part.into())
 }

@@ -2,19 +2,26 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use overread_domain::Clock;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::error::sentence;
 use crate::jobs::{self, Job, Outcome};
+use crate::leases::{self, InFlight, Of};
 use crate::{Database, StoreError};
 
 /// Shortest and longest wait before another try, in milliseconds.
 const BACKOFF: (i64, i64) = (1_000, 300_000);
+
+/// How long ended handlers are waited for.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Why an attempt did not succeed. The texts hold no identity: people read them in lists.
 #[derive(Clone, Debug)]
@@ -23,6 +30,11 @@ pub enum Trouble {
     Later {
         /// Who, and what they said.
         why: String,
+    },
+    /// Not tried, because its turn has not come: comes back after so long, is not counted and not told.
+    NotNow {
+        /// How long.
+        wait: Duration,
     },
     /// The job failed: a dead letter after too many attempts.
     Failed {
@@ -50,16 +62,6 @@ impl From<StoreError> for Trouble {
     }
 }
 
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// Does jobs of a kind. It finishes a job itself, by [`jobs::finish`] in the transaction of its effects.
 pub trait Handler: Send + Sync + 'static {
     /// One attempt.
@@ -69,7 +71,8 @@ pub trait Handler: Send + Sync + 'static {
 /// How a runner works.
 #[derive(Clone, Debug)]
 pub struct RunnerConfig {
-    /// Name of this process among those on the same database: its own running jobs are crashes when it starts.
+    /// Name of this runner among all on the same database, in this process and in others: its running jobs are crashes when it starts, and those that it
+    /// does not know of are put back while it runs.
     pub owner: String,
     /// Failed attempts, crashes included, after which a job is dead.
     pub max_attempts: i64,
@@ -100,10 +103,12 @@ pub struct Runner {
     wake: Arc<Notify>,
 }
 
-/// A started runner.
+/// A started runner. Dropped, it ends at once, and so do its handlers.
 pub struct RunnerHandle {
     stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    workers: JoinSet<()>,
+    /// Ends when this is dropped: leases are extended as long as any handler may run.
+    _leases: JoinSet<()>,
 }
 
 impl Runner {
@@ -124,21 +129,20 @@ impl Runner {
     /// # Errors
     /// The database failed.
     pub async fn start(self) -> Result<RunnerHandle, StoreError> {
-        let now = self.clock.now();
-        let times = (millis(self.config.lease), BACKOFF.1);
-        let crashed =
-            jobs::recover(&self.database, Some(&self.config.owner), self.config.max_attempts, times, now)
-                .await?;
+        let limits = (self.config.max_attempts, millis(self.config.lease));
+        let of = Of::Starting(&self.config.owner);
+        let crashed = leases::recover(&self.database, of, limits, self.clock.now()).await?;
         if crashed > 0 {
             tracing::warn!(jobs = crashed, "jobs were running when this process last ended");
         }
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(watch_leases(
+        let (mut workers, mut watcher) = (JoinSet::new(), JoinSet::new());
+        let in_flight = InFlight::default();
+        watcher.spawn(watch_leases(
             self.database.clone(),
             self.clock.clone(),
             self.config.clone(),
-            stopped.clone(),
+            in_flight.clone(),
         ));
         for (kind, (at_once, handler)) in self.kinds {
             for _ in 0..at_once {
@@ -149,22 +153,26 @@ impl Runner {
                     kinds: vec![kind.clone()],
                     handler: Arc::clone(&handler),
                     wake: Arc::clone(&self.wake),
+                    in_flight: in_flight.clone(),
                 };
-                tasks.spawn(worker.work(stopped.clone()));
+                workers.spawn(worker.work(stopped.clone()));
             }
         }
-        Ok(RunnerHandle { stop, tasks })
+        Ok(RunnerHandle { stop, workers, _leases: watcher })
     }
 }
 
 impl RunnerHandle {
-    /// Takes no more jobs and waits for those that run, so long.
+    /// Takes no more jobs and waits for those that run, so long; handlers that still run then are ended where they wait.
     pub async fn stop(mut self, grace: Duration) {
         let _ = self.stop.send(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, all).await.is_err() {
+        let mut all = async || while self.workers.join_next().await.is_some() {};
+        if tokio::time::timeout(grace, all()).await.is_err() {
             tracing::warn!("jobs that were still running are left to the next start");
-            self.tasks.abort_all();
+            self.workers.abort_all();
+            let mut all = async || while self.workers.join_next().await.is_some() {};
+            // One that computes and never waits cannot be ended: it is left behind.
+            let _ = tokio::time::timeout(LAST, all()).await;
         }
     }
 }
@@ -176,6 +184,7 @@ struct Worker {
     kinds: Vec<String>,
     handler: Arc<dyn Handler>,
     wake: Arc<Notify>,
+    in_flight: InFlight,
 }
 
 impl Worker {
@@ -184,20 +193,21 @@ impl Worker {
         while !*stopped.borrow() {
             // Listened for before looking, so that a request in between is not slept through.
             let woken = self.wake.notified();
-            let token = format!("{:032x}", rand::random::<u128>());
+            let flight = self.in_flight.begin();
             let lease = millis(self.config.lease);
             match jobs::claim(
                 &self.database,
                 &self.kinds,
                 &self.config.owner,
-                &token,
+                &flight.token,
                 lease,
                 self.clock.now(),
             )
             .await
             {
-                Ok(Some(job)) => self.attempt(&job).await,
+                Ok(Some(job)) => self.attempt(&job, &mut stopped).await,
                 Ok(None) => {
+                    drop(flight);
                     let wait = self.until_due().await;
                     tokio::select! {
                         () = woken => {}
@@ -206,6 +216,8 @@ impl Worker {
                     }
                 }
                 Err(e) => {
+                    // If the job was taken and the answer was lost, the lease watcher puts it back.
+                    drop(flight);
                     complain(&mut told, &e);
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -218,26 +230,27 @@ impl Worker {
 
     /// Until the next job is due, at most the time between two looks.
     async fn until_due(&self) -> Duration {
-        let due = jobs::next_due(&self.database).await.ok().flatten();
+        let due = jobs::next_due(&self.database, &self.kinds).await.ok().flatten();
         let wait = due.map_or(self.config.poll, |at| {
             Duration::from_millis(u64::try_from(at.0 - self.clock.now().0).unwrap_or(0))
         });
-        // A job of another kind may be due all along: no busy waiting for it.
+        // One that is due may be another worker's by now: no busy waiting for it.
         wait.clamp(Duration::from_millis(20), self.config.poll)
     }
 
-    async fn attempt(&self, job: &Job) {
-        let (handler, its) = (Arc::clone(&self.handler), job.clone());
-        // A task of its own: a handler that panics ends itself alone.
-        let ran = tokio::spawn(async move { handler.run(&its).await }).await;
-        let trouble = match ran {
+    async fn attempt(&self, job: &Job, stopped: &mut watch::Receiver<bool>) {
+        // A handler that panics ends its attempt alone. It is polled within this task: when that is aborted, so is the handler.
+        let trouble = match AssertUnwindSafe(self.handler.run(job)).catch_unwind().await {
             Ok(Ok(())) => return,
             Ok(Err(trouble)) => trouble,
-            Err(e) if e.is_cancelled() => return,
             Err(_) => Trouble::Failed { why: "the handler panicked".into() },
         };
         let now = self.clock.now();
         let (outcome, why) = match trouble {
+            Trouble::NotNow { wait } => {
+                let outcome = Outcome::Again { at: now.plus(millis(wait)), counts: false };
+                return self.put_back(job, &outcome, "it waits for its turn", stopped).await;
+            }
             Trouble::Later { why } => {
                 (Outcome::Again { at: now.plus(backoff(job.delays)), counts: false }, why)
             }
@@ -261,31 +274,46 @@ impl Worker {
                 "a job did not succeed; it is tried again"
             ),
         }
-        // If this fails, the lease ends by itself and the job is recovered.
-        if let Err(e) = jobs::put_back(&self.database, job, &outcome, &why, now).await {
-            tracing::warn!(job = job.id, "a job could not be put back: {}", sentence(&e));
+        self.put_back(job, &outcome, &why, stopped).await;
+    }
+
+    /// Puts a job back, however long the database is away: what was no fault of the job shall not count as one.
+    async fn put_back(&self, job: &Job, outcome: &Outcome, why: &str, stopped: &mut watch::Receiver<bool>) {
+        let mut told = None;
+        loop {
+            let tried = jobs::put_back(&self.database, job, outcome, why, self.clock.now()).await;
+            match tried {
+                Ok(()) => return,
+                Err(e) if e.is_passing() && !*stopped.borrow() => {
+                    complain(&mut told, &e);
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                        _ = stopped.changed() => {}
+                    }
+                }
+                Err(e) => {
+                    // The lease watcher, or the next start, recovers it.
+                    tracing::warn!(job = job.id, "a job could not be put back: {}", sentence(&e));
+                    return;
+                }
+            }
         }
     }
 }
 
-/// Extends the leases of this process and recovers those of processes that are gone.
-async fn watch_leases(
-    database: Database,
-    clock: Clock,
-    config: RunnerConfig,
-    mut stopped: watch::Receiver<bool>,
-) {
+/// Extends the leases of what runs here, and recovers what no task runs any more and what processes that are gone ran.
+async fn watch_leases(database: Database, clock: Clock, config: RunnerConfig, in_flight: InFlight) {
     let mut told = None;
-    while !*stopped.borrow() {
-        tokio::select! {
-            () = tokio::time::sleep(config.lease / 4) => {}
-            _ = stopped.changed() => return,
-        }
+    let limits = (config.max_attempts, millis(config.lease));
+    loop {
+        tokio::time::sleep(config.lease / 4).await;
         let now = clock.now();
-        let extended = jobs::extend(&database, &config.owner, now.plus(millis(config.lease))).await;
-        let times = (millis(config.lease), BACKOFF.1);
-        let recovered = jobs::recover(&database, None, config.max_attempts, times, now).await;
-        if let Err(e) = extended.and(recovered) {
+        match leases::tend(&database, &config.owner, &in_flight, limits, now).await {
+            Ok(0) => {}
+            Ok(jobs) => tracing::warn!(jobs, "jobs that no task ran any more were recovered"),
+            Err(e) => complain(&mut told, &e),
+        }
+        if let Err(e) = leases::recover(&database, Of::Others(&config.owner), limits, now).await {
             complain(&mut told, &e);
         }
     }

@@ -1,71 +1,20 @@
 //! What a store promises, held against SQLite with files and against PostgreSQL with an S3 server.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod place;
+
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use overread_domain::{Clock, Millis};
 use overread_store::audit::{self, Event};
-use overread_store::jobs::{self, Job, NewJob};
-use overread_store::{
-    Database, Handler, Migration, ObjectKey, Objects, Runner, RunnerConfig, StoreError, Trouble,
-};
-use overread_testkit::{Postgres, S3};
+use overread_store::jobs::{self, Job};
+use overread_store::{Database, Migration, ObjectKey, Runner, RunnerConfig, StoreError, Trouble};
+use place::{Noting, Place, ROOM, Seen, ask, job, runner, until};
 use sqlx::{Executor, Row};
 use tokio::sync::Notify;
-
-const ROOM: &[Migration] = &[Migration {
-    version: 1,
-    name: "things",
-    sql: "CREATE TABLE things (name TEXT PRIMARY KEY, n BIGINT NOT NULL);\nCREATE INDEX things_n ON things (n)",
-}];
-
-/// Where one kind of store lies.
-struct Place {
-    folder: tempfile::TempDir,
-    postgres: Option<Postgres>,
-    s3: Option<S3>,
-}
-
-impl Place {
-    fn files() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), postgres: None, s3: None }
-    }
-
-    async fn servers() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            postgres: Some(Postgres::start()),
-            s3: Some(S3::start().await),
-        }
-    }
-
-    /// Address of a new database.
-    fn address(&self, name: &str) -> String {
-        match &self.postgres {
-            Some(server) => server.database(name),
-            None => format!("sqlite://{}", self.folder.path().join(format!("{name}.db")).display()),
-        }
-    }
-
-    async fn database(&self, name: &str) -> Database {
-        Database::open(&self.address(name), "room", ROOM).await.unwrap()
-    }
-
-    async fn objects(&self, name: &str) -> Objects {
-        let staging = self.folder.path().join(format!("{name}-staging"));
-        let address = match &self.s3 {
-            Some(server) => server.address(name),
-            None => format!("file://{}", self.folder.path().join(name).display()),
-        };
-        Objects::open(&address, &staging).await.unwrap()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_and_files_keep_the_promises() {
@@ -104,16 +53,6 @@ async fn migrations(place: &Place) {
     );
 }
 
-fn job<'a>(kind: &'a str, key: &'a str, payload: i64, at: i64) -> NewJob<'a> {
-    NewJob { kind, key, payload: payload.into(), priority: 1, run_at: Millis(at) }
-}
-
-async fn ask(database: &Database, new: &NewJob<'_>) {
-    let mut tx = database.begin().await.unwrap();
-    jobs::enqueue(&mut tx, new, Millis(1)).await.unwrap();
-    Database::commit(tx).await.unwrap();
-}
-
 async fn a_row_and_its_job_live_or_die_together(place: &Place) {
     let database = place.database("together").await;
     let mut tx = database.begin().await.unwrap();
@@ -125,51 +64,6 @@ async fn a_row_and_its_job_live_or_die_together(place: &Place) {
     assert!(sqlx::query("SELECT n FROM things").fetch_all(&mut *conn).await.unwrap().is_empty());
     ask(&database, &job("kind", "a", 1, 0)).await;
     assert_eq!(jobs::list(&database, Some("waiting"), 0, 10).await.unwrap().len(), 1);
-}
-
-type Seen = Arc<Mutex<Vec<(String, i64, i64)>>>;
-
-/// Notes what it is given and does what a test says.
-struct Noting<F> {
-    database: Database,
-    seen: Seen,
-    answer: F,
-}
-
-impl<F, A> Handler for Noting<F>
-where
-    F: Fn(&Job) -> A + Send + Sync + 'static,
-    A: Future<Output = Result<(), Trouble>> + Send,
-{
-    fn run<'a>(&'a self, job: &'a Job) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
-        Box::pin(async move {
-            self.seen.lock().unwrap().push((
-                job.key.clone(),
-                job.payload.as_i64().unwrap_or(-1),
-                job.attempts,
-            ));
-            (self.answer)(job).await?;
-            let mut tx = self.database.begin().await?;
-            jobs::finish(&mut tx, job).await?;
-            Database::commit(tx).await?;
-            Ok(())
-        })
-    }
-}
-
-fn runner(database: &Database, owner: &str) -> Runner {
-    let config = RunnerConfig { poll: Duration::from_millis(30), ..RunnerConfig::new(owner) };
-    Runner::new(database.clone(), Clock::machine(), config, Arc::new(Notify::new()))
-}
-
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1500 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it never came to hold");
 }
 
 async fn a_name_has_one_job(place: &Place) {
@@ -337,6 +231,19 @@ async fn tampering_shows(place: &Place) {
         Database::commit(tx).await.unwrap();
         let broken = audit::verify(&database).await;
         assert!(matches!(broken, Err(StoreError::Broken { sequence: 3, .. })), "{what}: {broken:?}");
+    }
+    for (number, found) in [(9, 1), (0, 0), (-7, -7)] {
+        let database = place.database(&format!("audit_outside_{}", number + 10)).await;
+        assert_eq!(audit::verify(&database).await.unwrap().entries, 0);
+        let mut tx = database.begin().await.unwrap();
+        let forged = format!("INSERT INTO audit VALUES ({number}, 0, 'mallory', 'a', 's', '{{}}', 'h')");
+        tx.execute(sqlx::AssertSqlSafe(forged)).await.unwrap();
+        Database::commit(tx).await.unwrap();
+        let broken = audit::verify(&database).await;
+        assert!(
+            matches!(broken, Err(StoreError::Broken { sequence, .. }) if sequence == found),
+            "{number}: {broken:?}"
+        );
     }
 }
 

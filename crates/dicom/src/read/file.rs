@@ -1,5 +1,6 @@
 //! A DICOM object: its header at once, its frames one by one.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use dicom_core::dictionary::{DataDictionary, VirtualVr};
@@ -26,11 +27,11 @@ use super::{Header, Limits, ReadError, Resolution, Tolerance, native, rle};
 
 /// A DICOM object whose header has been read; pixel data stay where they are until a frame is decoded.
 pub struct DicomFile {
-    source: Arc<Source>,
-    syntax: Syntax,
+    pub(super) source: Arc<Source>,
+    pub(super) syntax: Syntax,
     object: Identified<InMemDicomObject>,
     header: Header,
-    pixels: Option<PixelElement>,
+    pub(super) pixels: Option<PixelElement>,
     /// None if the object has no pixels or its Image Pixel module cannot be used.
     shape: Option<Shape>,
     fragments: OnceLock<Fragments>,
@@ -38,18 +39,18 @@ pub struct DicomFile {
 }
 
 /// Samples of a frame before they have a meaning.
-struct Raw {
+pub(super) struct Raw {
     size: GridSize,
-    samples: Samples,
+    pub(super) samples: Samples,
     /// Lowest bit that counts, and how many from there.
-    low_bit: u16,
-    stored: u16,
+    pub(super) low_bit: u16,
+    pub(super) stored: u16,
     /// Chroma that is still to be turned into RGB.
-    ybr: Option<Ybr>,
+    pub(super) ybr: Option<Ybr>,
 }
 
 #[derive(Clone, Copy)]
-enum Ybr {
+pub(super) enum Ybr {
     Full,
     Partial,
 }
@@ -114,20 +115,35 @@ impl DicomFile {
         resolution: Resolution,
         host: &mut CodecHost,
     ) -> Result<ImageGrid, ReadError> {
+        let (pixels, shape) = self.checked_shape(frame)?;
+        let raw = self.raw(pixels, &shape, frame, resolution, host)?;
+        self.grid(raw, &shape, frame)
+    }
+
+    /// The pixels and their description, for a frame that is there and no larger than allowed.
+    pub(super) fn checked_shape(&self, frame: u32) -> Result<(&PixelElement, Cow<'_, Shape>), ReadError> {
         let pixels = self.pixels.as_ref().ok_or(ReadError::NoPixels)?;
-        let again;
         let shape = match &self.shape {
-            Some(shape) => shape,
-            None => {
-                again = Shape::of(self.object.reveal(), pixels, &mut Vec::new())?;
-                &again
-            }
+            Some(shape) => Cow::Borrowed(shape),
+            None => Cow::Owned(Shape::of(self.object.reveal(), pixels, &mut Vec::new())?),
         };
         if frame >= shape.frames {
             return Err(ReadError::NoSuchFrame { frame, frames: shape.frames });
         }
         self.check_size(shape.bytes())?;
-        let raw = match self.syntax.codec {
+        Ok((pixels, shape))
+    }
+
+    /// Samples of a frame before they have a meaning.
+    pub(super) fn raw(
+        &self,
+        pixels: &PixelElement,
+        shape: &Shape,
+        frame: u32,
+        resolution: Resolution,
+        host: &mut CodecHost,
+    ) -> Result<Raw, ReadError> {
+        Ok(match self.syntax.codec {
             Codec::Native if pixels.length.is_some() => {
                 let big = self.syntax.encoding.big;
                 plain(native::read(&self.source, pixels, shape, big, frame)?, shape)
@@ -139,9 +155,22 @@ impl DicomFile {
                 Raw { samples, ..plain(Samples::U8(Vec::new()), shape) }
             }
             Codec::Stream => self.stream(pixels, shape, frame, resolution, host)?,
-            Codec::Unsupported => return Err(ReadError::TransferSyntax { uid: known_uid(&self.syntax.uid) }),
+            Codec::Unsupported => return Err(self.unsupported()),
+        })
+    }
+
+    /// Where the pixels are and what they are; an Image Pixel module that cannot be used says why.
+    pub(super) fn pixels_and_shape(&self) -> Result<(PixelElement, Shape), ReadError> {
+        let pixels = self.pixels.ok_or(ReadError::NoPixels)?;
+        let shape = match &self.shape {
+            Some(shape) => shape.clone(),
+            None => Shape::of(self.object.reveal(), &pixels, &mut Vec::new())?,
         };
-        self.grid(raw, shape, frame)
+        Ok((pixels, shape))
+    }
+
+    pub(super) fn unsupported(&self) -> ReadError {
+        ReadError::TransferSyntax { uid: known_uid(&self.syntax.uid) }
     }
 
     fn check_size(&self, bytes: u64) -> Result<(), ReadError> {
@@ -152,27 +181,35 @@ impl DicomFile {
         Ok(())
     }
 
-    fn wrong(&self, frame: u32, why: String) -> ReadError {
+    pub(super) fn wrong(&self, frame: u32, why: String) -> ReadError {
         ReadError::Decode { syntax: self.syntax.name, frame, why }
     }
 
-    /// The compressed bytes of a frame.
-    fn fragment(&self, pixels: &PixelElement, shape: &Shape, frame: u32) -> Result<Vec<u8>, ReadError> {
+    /// The fragments of encapsulated pixel data, found once.
+    pub(super) fn fragments(&self, pixels: &PixelElement, shape: &Shape) -> Result<&Fragments, ReadError> {
         if pixels.length.is_some() {
             let why = "pixel data of a compressed transfer syntax must be encapsulated";
             return Err(ReadError::Malformed { tag: pixels.tag, offset: pixels.offset, why });
         }
-        let fragments = match self.fragments.get() {
-            Some(fragments) => fragments,
-            None => {
-                let extended = extended_offsets(self.object.reveal());
-                let found = Fragments::find(&self.source, pixels, shape.frames, extended)?;
-                if !found.delimited {
-                    tracing::info!(tolerance = %Tolerance::MissingDelimiter, "read against the standard");
-                }
-                self.fragments.get_or_init(|| found)
-            }
-        };
+        if let Some(fragments) = self.fragments.get() {
+            return Ok(fragments);
+        }
+        let extended = extended_offsets(self.object.reveal());
+        let found = Fragments::find(&self.source, pixels, shape.frames, extended)?;
+        if !found.delimited {
+            tracing::info!(tolerance = %Tolerance::MissingDelimiter, "read against the standard");
+        }
+        Ok(self.fragments.get_or_init(|| found))
+    }
+
+    /// The compressed bytes of a frame.
+    pub(super) fn fragment(
+        &self,
+        pixels: &PixelElement,
+        shape: &Shape,
+        frame: u32,
+    ) -> Result<Vec<u8>, ReadError> {
+        let fragments = self.fragments(pixels, shape)?;
         // No codec here makes a frame larger than twice what it was.
         fragments.read(&self.source, frame, self.limits.frame_bytes.saturating_mul(2))
     }

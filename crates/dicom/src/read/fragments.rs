@@ -112,6 +112,16 @@ impl Fragments {
         Ok(out)
     }
 
+    /// Where the bytes of each fragment are, and how many, in the file's order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        self.items.iter().map(|f| (f.offset, f.length))
+    }
+
+    /// The first fragment of each frame, counted from 0.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = usize> + '_ {
+        self.frames.iter().map(|f| f.start)
+    }
+
     /// Which of the fragments (the first item is the Basic Offset Table) belong to which frame.
     fn map(
         &mut self,

@@ -6,11 +6,13 @@
 //! was accepted against the standard, a [`ReadError`] says what was not.
 //!
 //! Inside: `meta` finds the data set, `scan` walks it, `shape` is the Image Pixel module, `native`,
-//! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning.
+//! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning; `raw` passes
+//! frames on as bytes, `extent` copies pixel data without decoding them.
 
 mod codec;
 mod colour;
 mod error;
+mod extent;
 mod file;
 mod fragments;
 mod header;
@@ -18,6 +20,7 @@ mod limits;
 mod meta;
 mod native;
 mod photo;
+mod raw;
 mod rle;
 mod scan;
 mod shape;
@@ -36,10 +39,12 @@ use overread_domain::{GridSize, ImageGrid};
 pub use codec::host::{CodecHost, CodecLimits};
 pub use codec::worker::codec_worker_main;
 pub use error::{CodecFailure, ReadError};
+pub use extent::PixelExtent;
 pub use file::DicomFile;
 pub use header::Header;
 pub use limits::Limits;
 pub use photo::PhotoFile;
+pub use raw::{FrameBytes, NativeForm, PixelElementInfo, is_decodable};
 pub use syntax::is_jpeg_2000;
 pub use tolerance::Tolerance;
 

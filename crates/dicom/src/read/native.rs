@@ -7,7 +7,7 @@ use super::shape::{Colour, Kind, Shape};
 use super::{ReadError, scan::PixelElement, source::Source};
 
 /// Bits of a frame in the file.
-fn frame_bits(shape: &Shape) -> u64 {
+pub(crate) fn frame_bits(shape: &Shape) -> u64 {
     let allocated = u64::from(shape.allocated);
     match shape.colour {
         Colour::YbrFull422 | Colour::YbrPartial422 => {

@@ -1,0 +1,73 @@
+//! `overread edge` and `overread service`: one role in this process.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use overread_dicom::read::{CodecHost, CodecLimits};
+use overread_edge::{Edge, LinkConfig};
+
+use crate::cli::{CODEC_WORKER, RoleArgs, Shared};
+use crate::config::Config;
+use crate::library;
+
+/// Runs the hospital's role until it is told to end.
+pub fn edge(args: &RoleArgs) -> Result<ExitCode> {
+    let config = Config::read(args.config.as_deref())?;
+    let (edge, link): (overread_edge::Config, LinkConfig) =
+        (config.section("edge")?, config.section("link")?);
+    let offset = i16::try_from(chrono::Local::now().offset().local_minus_utc() / 60).unwrap_or(0);
+    let codec = codec_factory()?;
+    runtime()?.block_on(async move {
+        let shutdown = shutdown()?;
+        let edge = Edge::open(edge, &link, codec, offset).await?;
+        edge.serve(shutdown).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Runs the reader's role until it is told to end.
+pub fn service(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
+    let config = Config::read(args.config.as_deref())?;
+    let service: overread_service::Config = config.section("service")?;
+    let trust = library::trust(shared)?;
+    let mut packs = Vec::new();
+    for entry in library::entries(shared) {
+        match library::open(&entry.folder, &trust, args.allow_untrusted) {
+            Ok(pack) => packs.push(pack),
+            Err(e) => tracing::warn!("pack left out: {e:#}"),
+        }
+    }
+    let onnxruntime = library::runtime(shared)?;
+    let codec = codec_factory()?;
+    runtime()?.block_on(async move {
+        overread_service::run(service, packs, onnxruntime, codec, shutdown()?).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Makes hosts of the codecs' child, which is this binary.
+fn codec_factory() -> Result<Arc<dyn Fn() -> CodecHost + Send + Sync>> {
+    let binary = std::env::current_exe().context("the binary does not know where it lies")?;
+    Ok(Arc::new(move || CodecHost::new(binary.clone(), vec![CODEC_WORKER.into()], CodecLimits::default())))
+}
+
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    // Several TLS providers are compiled in; this is the one that is meant.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}
+
+/// Done when the process is asked to end, or when the supervisor that started it is gone.
+fn shutdown() -> Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("asked to end");
+    })
+}

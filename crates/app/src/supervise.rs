@@ -1,0 +1,144 @@
+//! `overread all`: both roles as two processes, each with its own part of the configuration and nothing of the other's.
+
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use crate::cli::RoleArgs;
+use crate::config::Config;
+use crate::roles;
+
+/// First and longest wait before a child that ended is started again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How long children are waited for at the end.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Says to a child that it has a parent, and which.
+pub const PARENT: &str = "OVERREAD_PARENT";
+
+pub fn all(args: &RoleArgs) -> Result<ExitCode> {
+    let config = Config::read(args.config.as_deref())?;
+    let (edge, service) = parts(&config)?;
+    let mut extra: Vec<String> = Vec::new();
+    if args.allow_untrusted {
+        extra.push("--allow-untrusted".into());
+    }
+    roles::runtime()?.block_on(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut term = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut int = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let (stop, stopped) = watch::channel(false);
+        let binary = std::env::current_exe().context("the binary does not know where it lies")?;
+        let service = tokio::spawn(keep(binary.clone(), "service", extra, service, stopped.clone()));
+        let edge = tokio::spawn(keep(binary, "edge", vec![], edge, stopped));
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("asked to end; both roles finish what runs");
+        let _ = stop.send(true);
+        let _ = tokio::join!(edge, service);
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The two children's configurations: a link token that is made for this run, and the service's address.
+fn parts(config: &Config) -> Result<(String, String)> {
+    let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+    let (mut edge, mut service) = (config.only(&["edge"])?, config.only(&["service"])?);
+    let parsed: overread_service::Config = config.section("service")?;
+    let scheme = if parsed.http.tls.is_some() { "https" } else { "http" };
+    let mut link = toml::Table::new();
+    link.insert("url".into(), format!("{scheme}://{}", parsed.http.bind).into());
+    link.insert("token".into(), token.clone().into());
+    edge.insert("link".into(), link.into());
+    let section = service.entry("service").or_insert_with(|| toml::Table::new().into());
+    section.as_table_mut().context("[service] is no section")?.insert("link_token".into(), token.into());
+    Ok((toml::to_string(&edge)?, toml::to_string(&service)?))
+}
+
+/// Keeps a role running: started again whenever it ends, later each time it ends soon.
+async fn keep(
+    binary: std::path::PathBuf,
+    role: &'static str,
+    extra: Vec<String>,
+    config: String,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut wait = BACKOFF.0;
+    while !*stopped.borrow() {
+        let started = std::time::Instant::now();
+        match start(&binary, role, &extra, &config).await {
+            Ok(mut child) => {
+                tokio::select! {
+                    status = child.wait() => match status {
+                        Ok(status) => tracing::error!(role, %status, "a role ended; it is started again"),
+                        Err(e) => tracing::error!(role, "a role cannot be waited for: {e}"),
+                    },
+                    _ = stopped.changed() => {
+                        end(role, &mut child).await;
+                        return;
+                    }
+                }
+            }
+            Err(e) => tracing::error!(role, "a role cannot be started: {e:#}"),
+        }
+        if started.elapsed() > BACKOFF.1 {
+            wait = BACKOFF.0;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopped.changed() => return,
+        }
+        wait = (wait * 2).min(BACKOFF.1);
+    }
+}
+
+async fn start(binary: &Path, role: &str, extra: &[String], config: &str) -> Result<Child> {
+    let other = if role == "edge" { "OVERREAD_SERVICE__" } else { "OVERREAD_EDGE__" };
+    let mut command = Command::new(binary);
+    command.arg(role).args(["--config", "-"]).args(extra).stdin(Stdio::piped()).kill_on_drop(true);
+    command.env(PARENT, std::process::id().to_string());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        // The configuration that is handed over holds these already; the other role's are not this one's business.
+        if text.starts_with(other)
+            || text.starts_with("OVERREAD_LINK__")
+            || (text.starts_with("OVERREAD_") && text.contains("__"))
+        {
+            command.env_remove(&name);
+        }
+    }
+    let mut child = command.spawn().with_context(|| format!("starting the {role}"))?;
+    let mut stdin = child.stdin.take().context("no pipe to the child")?;
+    stdin.write_all(config.as_bytes()).await.context("handing over the configuration")?;
+    drop(stdin);
+    Ok(child)
+}
+
+async fn end(role: &str, child: &mut Child) {
+    let asked = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = asked {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        tracing::warn!(role, "a role did not end in time and was killed; what it had acknowledged is safe");
+        let _ = child.kill().await;
+    }
+}
+
+/// A role ends with its supervisor, however that ends.
+pub fn die_with_parent() {
+    let Some(parent) = std::env::var(PARENT).ok().and_then(|id| id.parse::<i32>().ok()) else { return };
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    if now != Some(parent) {
+        // It was gone before the signal was asked for.
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,207 @@
+//! Both roles beside a real PACS: images go out of Orthanc, results come back into the same study.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use overread_testkit::samples::{self, Sample};
+use overread_testkit::{Orthanc, Overread, Postgres, S3, free_port, wait_for, wait_until};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Overread beside an Orthanc.
+struct Site {
+    orthanc: Orthanc,
+    overread: Overread,
+    edge: String,
+    service: String,
+    dimse: u16,
+    files: tempfile::TempDir,
+}
+
+impl Site {
+    /// `stores` gives the lines for database and objects of a role.
+    fn start(stores: impl Fn(&str) -> String) -> Self {
+        let orthanc = Orthanc::start();
+        let (edge, service, dimse) = (free_port(), free_port(), free_port());
+        let config = |folder: &Path| {
+            format!(
+                "[edge]\ndata = \"{data}/edge\"\n{}\nmax_attempts = 50\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
+                 [edge.completion]\nquiet_seconds = 1.0\n[edge.destination.pacs]\nkind = \"dimse\"\nhost = \"127.0.0.1\"\nport = {}\nae_title = \"{}\"\n\
+                 [service]\ndata = \"{data}/service\"\n{}\nmax_attempts = 10\n[service.http]\nbind = \"127.0.0.1:{service}\"\n",
+                stores("edge"),
+                orthanc.dicom_port(),
+                orthanc.title(),
+                stores("service"),
+                data = folder.display(),
+            )
+        };
+        let (edge, service) = (format!("http://127.0.0.1:{edge}"), format!("http://127.0.0.1:{service}"));
+        let overread = Overread::all(
+            Path::new(env!("CARGO_BIN_EXE_overread")),
+            &[edge.clone(), service.clone()],
+            config,
+        );
+        orthanc.modality("overread", "OVERREAD", dimse, &json!({}));
+        Self { orthanc, overread, edge, service, dimse, files: tempfile::tempdir().unwrap() }
+    }
+
+    fn mode(&self, mode: &str) {
+        let body = json!({ "mode": mode, "reason": "a test" }).to_string();
+        let url = format!("{}/api/v1/programs/cxr-pneumonia/mode", self.service);
+        overread_testkit::http::request(
+            "PUT",
+            &url,
+            &[("content-type", "application/json")],
+            body.as_bytes(),
+        )
+        .unwrap()
+        .ok();
+    }
+
+    fn children(&self, seed: &str, count: usize) -> Vec<Sample> {
+        samples::children(self.files.path(), seed, count)
+    }
+
+    /// What Orthanc has of a study, by modality.
+    fn of_modality(&self, study: &str, modality: &str) -> Vec<Value> {
+        let Some(id) = self.orthanc.lookup(study) else { return vec![] };
+        let tags = self.orthanc.instances(Some(&id)).into_iter().map(|i| self.orthanc.tags(&i));
+        tags.filter(|t| t["Modality"] == modality).collect()
+    }
+
+    fn state_of_all(&self) -> String {
+        let ask = |url: &str| overread_testkit::http::get(url).map(|a| a.text()).unwrap_or_else(|e| e);
+        format!(
+            "{}\n{}\n{}",
+            ask(&format!("{}/api/v1/status", self.edge)),
+            ask(&format!("{}/api/v1/jobs", self.edge)),
+            self.overread.log()
+        )
+    }
+}
+
+fn a_study_comes_home(site: &Site) {
+    // In shadow, as every program starts, nothing is sent.
+    let shadow = &site.children("shadow", 1)[0];
+    let id = site.orthanc.upload(&shadow.path);
+    site.orthanc.send(&id, "overread").unwrap();
+    wait_until("the study in shadow is read", PATIENCE, || {
+        let cases = overread_testkit::http::get(&format!("{}/api/v1/cases", site.service))
+            .map(|a| a.text())
+            .unwrap_or_default();
+        cases.contains("cxr-pneumonia")
+    });
+    site.mode("review-all");
+    let sample = &site.children("sent", 1)[0];
+    let id = site.orthanc.upload(&sample.path);
+    site.orthanc.send(&id, "overread").unwrap();
+    let report =
+        wait_for("the report is in the PACS", PATIENCE, || site.of_modality(&sample.study, "SR").pop());
+    assert_eq!(report["StudyInstanceUID"], sample.study.as_str(), "{}", site.state_of_all());
+    assert_eq!(report["PatientName"], sample.patient_name.as_str());
+    assert_eq!(report["PatientID"], sample.patient_id.as_str());
+    assert_eq!(report["AccessionNumber"], sample.accession.as_str());
+    assert_eq!(report["VerificationFlag"], "UNVERIFIED");
+    assert_eq!(site.of_modality(&sample.study, "OT").len(), 1, "no secondary capture");
+
+    // A late image of the same study: the result is amended and names its predecessor.
+    let replaced = json!({ "Replace": { "SOPInstanceUID": format!("{}.7", sample.sop) }, "Keep": ["StudyInstanceUID", "SeriesInstanceUID"], "Force": true });
+    let late = site
+        .orthanc
+        .request("POST", &format!("/instances/{id}/modify"), replaced.to_string().as_bytes())
+        .ok()
+        .body;
+    let file = site.files.path().join("late.dcm");
+    std::fs::write(&file, late).unwrap();
+    let id = site.orthanc.upload(&file);
+    site.orthanc.send(&id, "overread").unwrap();
+    let amended = wait_for("the amended report is in the PACS", PATIENCE, || {
+        site.of_modality(&sample.study, "SR")
+            .into_iter()
+            .find(|r| r["SOPInstanceUID"] != report["SOPInstanceUID"])
+    });
+    let predecessor = &amended["PredecessorDocumentsSequence"][0]["ReferencedSeriesSequence"][0]["ReferencedSOPSequence"]
+        [0];
+    assert_eq!(predecessor["ReferencedSOPInstanceUID"], report["SOPInstanceUID"]);
+    assert!(site.of_modality(&shadow.study, "SR").is_empty(), "a result left in shadow");
+    // The names stay on the edge's side of the link, and out of the log.
+    assert!(!site.overread.log().contains(samples::CANARY), "identity is in the log");
+}
+
+#[test]
+fn a_study_comes_home_with_sqlite_and_files() {
+    a_study_comes_home(&Site::start(|_| String::new()));
+}
+
+#[test]
+fn a_study_comes_home_with_postgresql_and_s3() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let s3 = runtime.block_on(S3::start());
+    let postgres = Postgres::start();
+    let stores = |role: &str| {
+        format!("database = \"{}\"\nobjects = \"{}\"", postgres.database(role), s3.address(role))
+    };
+    a_study_comes_home(&Site::start(stores));
+}
+
+/// Kills of the torture test: 20 unless `OVERREAD_TORTURE` says more.
+fn kills() -> usize {
+    std::env::var("OVERREAD_TORTURE").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
+}
+
+#[test]
+fn what_was_acknowledged_survives_kills() {
+    use overread_testkit::dcmtk::{Peer, storescu};
+    use overread_testkit::ledger::Ledger;
+    let mut site = Site::start(|_| String::new());
+    site.mode("review-all");
+    let all = site.children("torture", kills());
+    let ledger = Ledger::new();
+    let peer = Peer::new(site.dimse, "OVERREAD");
+    for (n, sample) in all.iter().enumerate() {
+        // The sender repeats what was not acknowledged, as senders do; the kill falls before, within or after it.
+        let moment = Duration::from_millis(rand::random_range(0..400));
+        let sent = std::thread::scope(|scope| {
+            let sending = scope.spawn(|| storescu(&peer, &[], &[&sample.path]));
+            std::thread::sleep(moment);
+            match n % 3 {
+                0 => site.overread.kill(),
+                1 => drop(site.overread.kill_role("edge")),
+                _ => drop(site.overread.kill_role("service")),
+            }
+            sending.join().unwrap()
+        });
+        if sent.acknowledged.contains(&sample.path) {
+            ledger.acknowledged(sample);
+        }
+        if n % 3 == 0 {
+            site.overread.again();
+        }
+    }
+    for sample in &all {
+        wait_until("everything is sent at last", PATIENCE, || storescu(&peer, &[], &[&sample.path]).complete);
+        ledger.acknowledged(sample);
+    }
+    let losses = ledger.losses(|entry| {
+        let url = format!(
+            "{}/dicom-web/studies/{}/series/{}/instances/{}",
+            site.edge, entry.study, entry.series, entry.sop
+        );
+        let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+        let answer = overread_testkit::http::request("GET", &url, &[("accept", accept)], &[])?;
+        answer.ok().parts().into_iter().next().map(|p| p.body).ok_or_else(|| "no part".to_owned())
+    });
+    assert!(losses.is_empty(), "{losses:?}");
+    for sample in &all {
+        wait_until("each study has its result", PATIENCE, || {
+            !site.of_modality(&sample.study, "SR").is_empty()
+        });
+        assert_eq!(site.of_modality(&sample.study, "SR").len(), 1, "a result was doubled");
+    }
+    for role in [&site.edge, &site.service] {
+        let verified = overread_testkit::http::get(&format!("{role}/api/v1/audit/verify")).unwrap().ok();
+        assert!(verified.text().contains("entries"), "{}", verified.text());
+    }
+}

@@ -1,0 +1,347 @@
+//! A result becomes documents beside the original headers: secondary captures and a structured report, with the patient they belong to.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use overread_dicom::read::{self, Limits, Opened};
+use overread_dicom::write::{
+    Algorithm, Capture, InstanceReference, Release, Report, ResultIdentity, SourceContext, Stamp,
+    VisualExplanation, capture::secondary_capture, report::structured_report, to_part10,
+};
+use overread_domain::{Clock, ContentHash, GridSize, Uid};
+use overread_store::audit::{self, Event};
+use overread_store::jobs::{self, Job, NewJob};
+use overread_store::{Database, Handler, ObjectKey, Objects, Trouble, Tx};
+use overread_wire::{Link, LinkError, ResultMessage};
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::describe::describe;
+use crate::error::{EdgeError, sentence};
+
+/// Does the `file` jobs.
+pub struct Filing<L> {
+    /// The edge's database.
+    pub database: Database,
+    /// The edge's objects.
+    pub objects: Objects,
+    /// The time.
+    pub clock: Clock,
+    /// The link, for the pictures.
+    pub link: L,
+    /// What a file may cost.
+    pub limits: Limits,
+    /// Destinations.
+    pub config: Arc<Config>,
+    /// Minutes that the site's clock is ahead of UTC.
+    pub utc_offset_minutes: i16,
+    /// Wakes the jobs.
+    pub wake: Arc<Notify>,
+}
+
+/// A document that is ready to be kept.
+struct Document {
+    reference: InstanceReference,
+    kind: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl<L: Link + 'static> Handler for Filing<L> {
+    fn run<'a>(&'a self, job: &'a Job) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
+        Box::pin(self.file(job))
+    }
+}
+
+/// What cannot be right however often it is tried, or must be looked at.
+fn failed(doing: &str, error: &dyn std::error::Error) -> Trouble {
+    Trouble::Failed { why: format!("{doing}: {}", sentence(error)) }
+}
+
+pub(crate) fn link_trouble(error: &LinkError) -> Trouble {
+    let why = sentence(error);
+    if error.is_passing() { Trouble::Later { why } } else { Trouble::Failed { why } }
+}
+
+impl<L: Link> Filing<L> {
+    async fn file(&self, job: &Job) -> Result<(), Trouble> {
+        let row = self.result(&job.key).await?;
+        let Some((study_uid, message)) = row else {
+            let mut tx = self.database.begin().await?;
+            jobs::finish(&mut tx, job).await?;
+            return Ok(Database::commit(tx).await?);
+        };
+        let source = self.source(&study_uid, &message).await?;
+        let pictures = self.pictures(&message).await?;
+        let predecessors = self.predecessors(&study_uid, &message).await?;
+        let documents = self.documents(&source, &message, &pictures, &predecessors)?;
+        self.keep(job, &study_uid, &message, documents).await
+    }
+
+    async fn result(&self, id: &str) -> Result<Option<(String, ResultMessage)>, Trouble> {
+        let doing = "reading a result";
+        let mut conn = self.database.read().await?;
+        let row = sqlx::query("SELECT study_uid, message FROM results WHERE id = $1 AND state = 'received'")
+            .bind(id.to_owned())
+            .fetch_optional(&mut *conn)
+            .await
+            .map_err(EdgeError::query(doing))?;
+        let Some(row) = row else { return Ok(None) };
+        let study: String = row.try_get(0).map_err(EdgeError::query(doing))?;
+        let text: String = row.try_get(1).map_err(EdgeError::query(doing))?;
+        let message =
+            serde_json::from_str(&text).map_err(|e| Trouble::Never { why: format!("{doing}: {e}") })?;
+        Ok(Some((study, message)))
+    }
+
+    /// The original headers of the images that were looked at.
+    async fn source(&self, study_uid: &str, message: &ResultMessage) -> Result<SourceContext, Trouble> {
+        let doing = "reading the images of a result";
+        let mut context: Option<SourceContext> = None;
+        for pseudonym in &message.images {
+            let mut conn = self.database.read().await?;
+            let row = sqlx::query("SELECT object FROM instances WHERE pseudonym = $1 AND study_uid = $2")
+                .bind(pseudonym.to_string())
+                .bind(study_uid.to_owned())
+                .fetch_optional(&mut *conn)
+                .await
+                .map_err(EdgeError::query(doing))?;
+            drop(conn);
+            let Some(row) = row else {
+                return Err(Trouble::Never {
+                    why: "the result names an image that its study does not have; it is filed to nobody"
+                        .into(),
+                });
+            };
+            let key: String = row.try_get(0).map_err(EdgeError::query(doing))?;
+            let local = self.objects.local(&ObjectKey::parse(&key)?).await?;
+            let opened = read::open(local.path(), &self.limits).map_err(|e| failed(doing, &e))?;
+            let Opened::Dicom(opened) = opened else { continue };
+            match &mut context {
+                None => {
+                    context =
+                        Some(SourceContext::from_image(opened.dataset()).map_err(|e| failed(doing, &e))?)
+                }
+                Some(context) => context.add_image(opened.dataset()).map_err(|e| failed(doing, &e))?,
+            }
+        }
+        match context {
+            Some(context) => Ok(context),
+            None => {
+                let study = Uid::parse(study_uid).map_err(|e| failed(doing, &e))?;
+                Ok(SourceContext::for_study(study))
+            }
+        }
+    }
+
+    async fn pictures(&self, message: &ResultMessage) -> Result<Vec<(GridSize, Vec<u8>)>, Trouble> {
+        let mut pictures = Vec::with_capacity(message.captures.len());
+        for capture in &message.captures {
+            let png = self.link.object(&capture.sha256).await.map_err(|e| link_trouble(&e))?;
+            if hash_of(&png) != capture.sha256 {
+                return Err(Trouble::Failed { why: "a picture is not the one that the result names".into() });
+            }
+            let picture = image::load_from_memory_with_format(&png, image::ImageFormat::Png)
+                .map_err(|e| failed("reading a picture", &e))?
+                .to_rgb8();
+            pictures.push((GridSize::new(picture.width(), picture.height()), picture.into_raw()));
+        }
+        Ok(pictures)
+    }
+
+    /// The report of the version before, which this one replaces.
+    async fn predecessors(
+        &self,
+        study_uid: &str,
+        message: &ResultMessage,
+    ) -> Result<Vec<InstanceReference>, Trouble> {
+        let doing = "reading the version before";
+        let mut conn = self.database.read().await?;
+        let rows = sqlx::query(
+            "SELECT i.series_uid, i.sop_class, i.sop_uid FROM results r JOIN result_objects o ON o.result = r.id JOIN instances i ON i.sop_uid = o.sop_uid
+             WHERE r.study_uid = $1 AND r.program = $2 AND r.case_version = $3 AND o.kind = 'report'",
+        )
+        .bind(study_uid.to_owned())
+        .bind(message.program.clone())
+        .bind(i64::from(message.case_version) - 1)
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(EdgeError::query(doing))?;
+        if rows.is_empty() && message.case_version > 1 {
+            // Its job runs before or beside this one: a report never misses its predecessor.
+            return Err(Trouble::Later { why: "the version before is not filed yet".into() });
+        }
+        let mut references = Vec::new();
+        for row in rows {
+            let text = |n: usize| -> Result<Uid, Trouble> {
+                let text: String = row.try_get(n).map_err(EdgeError::query(doing))?;
+                Uid::parse(&text).map_err(|e| failed(doing, &e))
+            };
+            references.push(InstanceReference { series: text(0)?, class: text(1)?, instance: text(2)? });
+        }
+        Ok(references)
+    }
+
+    fn documents(
+        &self,
+        source: &SourceContext,
+        message: &ResultMessage,
+        pictures: &[(GridSize, Vec<u8>)],
+        predecessors: &[InstanceReference],
+    ) -> Result<Vec<Document>, Trouble> {
+        let algorithm = Algorithm {
+            name: message.algorithm.name.clone(),
+            version: message.algorithm.version.clone(),
+            edition: message.algorithm.edition.clone(),
+            manufacturer: message.algorithm.manufacturer.clone(),
+        };
+        let identity =
+            ResultIdentity { program: message.program.clone(), case_version: message.case_version };
+        // The reading's own time: made again, it is the same document.
+        let stamp = Stamp::new(message.read_at.0 / 1000, self.utc_offset_minutes);
+        let write = |e: overread_dicom::write::WriteError| failed("making a document", &e);
+        let (mut documents, mut visual) = (Vec::new(), Vec::new());
+        for (number, (capture, (size, rgb))) in (1..).zip(message.captures.iter().zip(pictures)) {
+            let capture_of = Capture {
+                label: &capture.label,
+                number,
+                description: &capture.description,
+                size: *size,
+                rgb,
+            };
+            let object =
+                secondary_capture(source, &algorithm, &identity, stamp, &capture_of).map_err(write)?;
+            let reference = InstanceReference::to(&object).map_err(write)?;
+            if capture.explains {
+                visual.push(VisualExplanation { label: capture.label.clone(), image: reference.clone() });
+            }
+            documents.push(Document {
+                reference,
+                kind: "capture",
+                bytes: to_part10(&object).map_err(write)?,
+            });
+        }
+        let report = Report {
+            findings: &message.findings,
+            not_assessed: message.not_assessed.as_ref(),
+            explanations: &visual,
+            predecessors,
+            release: Release::Preliminary,
+        };
+        let object = structured_report(source, &algorithm, &identity, stamp, &report).map_err(write)?;
+        let reference = InstanceReference::to(&object).map_err(write)?;
+        documents.push(Document { reference, kind: "report", bytes: to_part10(&object).map_err(write)? });
+        Ok(documents)
+    }
+
+    /// Keeps the documents and asks for their delivery: objects first, then one transaction.
+    async fn keep(
+        &self,
+        job: &Job,
+        study_uid: &str,
+        message: &ResultMessage,
+        documents: Vec<Document>,
+    ) -> Result<(), Trouble> {
+        let now = self.clock.now();
+        let mut rows = Vec::with_capacity(documents.len());
+        for (position, document) in documents.into_iter().enumerate() {
+            let key = ObjectKey::parse(&format!("out/{}/{position}.dcm", job.key))?;
+            let hash = hash_of(&document.bytes);
+            let bytes = document.bytes.len();
+            self.objects.put_bytes(&key, document.bytes.into()).await?;
+            let local = self.objects.local(&key).await?;
+            let described = describe(local.path(), "overread", &self.limits);
+            let attributes = described
+                .map_err(|why| Trouble::Failed { why: format!("reading a document of ours: {why}") })?;
+            rows.push((position, document.reference, document.kind, key, hash, bytes, attributes));
+        }
+        let mut tx = self.database.begin().await?;
+        for (position, reference, kind, key, hash, bytes, described) in rows {
+            insert_document(&mut tx, study_uid, &reference, &key, &hash, bytes, &described, now.0).await?;
+            sqlx::query("INSERT INTO result_objects (sop_uid, result, position, kind) VALUES ($1, $2, $3, $4) ON CONFLICT (sop_uid) DO NOTHING")
+                .bind(reference.instance.to_string())
+                .bind(job.key.clone())
+                .bind(i64::try_from(position).unwrap_or(i64::MAX))
+                .bind(kind)
+                .execute(&mut *tx)
+                .await
+                .map_err(EdgeError::query("noting a document"))?;
+        }
+        sqlx::query("UPDATE results SET state = 'filed', filed_at = $1 WHERE id = $2")
+            .bind(now.0)
+            .bind(job.key.clone())
+            .execute(&mut *tx)
+            .await
+            .map_err(EdgeError::query("filing a result"))?;
+        let study_id = job.payload["study"].as_str().unwrap_or("").to_owned();
+        for destination in self.config.destinations_of(&message.program) {
+            sqlx::query("INSERT INTO deliveries (result, destination, state) VALUES ($1, $2, 'waiting') ON CONFLICT (result, destination) DO NOTHING")
+                .bind(job.key.clone())
+                .bind(destination.clone())
+                .execute(&mut *tx)
+                .await
+                .map_err(EdgeError::query("asking for a delivery"))?;
+            let payload = serde_json::json!({ "study_uid": study_uid, "program": message.program, "destination": destination });
+            let key = format!("{study_id}:{}:{destination}", message.program);
+            jobs::enqueue(
+                &mut tx,
+                &NewJob { kind: "deliver", key: &key, payload, priority: 1, run_at: now },
+                now,
+            )
+            .await?;
+        }
+        jobs::finish(&mut tx, job).await?;
+        audit::append(
+            &mut tx,
+            &Event {
+                at: now,
+                actor: "edge",
+                action: "result.filed",
+                subject: &job.key,
+                detail: serde_json::json!({ "study": study_id }),
+            },
+        )
+        .await?;
+        Database::commit(tx).await?;
+        self.wake.notify_waiters();
+        Ok(())
+    }
+}
+
+fn hash_of(bytes: &[u8]) -> ContentHash {
+    ContentHash::from_bytes(Sha256::digest(bytes).into())
+}
+
+#[expect(clippy::too_many_arguments, reason = "a row has so many columns")]
+async fn insert_document(
+    tx: &mut Tx,
+    study_uid: &str,
+    reference: &InstanceReference,
+    key: &ObjectKey,
+    hash: &ContentHash,
+    bytes: usize,
+    described: &crate::describe::Description,
+    now: i64,
+) -> Result<(), EdgeError> {
+    sqlx::query(
+        "INSERT INTO instances (sop_uid, study_uid, series_uid, sop_class, transfer_syntax, origin, source, object, bytes, sha256, frames, attributes, received_at)
+         VALUES ($1, $2, $3, $4, $5, 'result', 'overread', $6, $7, $8, $9, $10, $11) ON CONFLICT (sop_uid) DO NOTHING",
+    )
+    .bind(reference.instance.to_string())
+    .bind(study_uid.to_owned())
+    .bind(reference.series.to_string())
+    .bind(reference.class.to_string())
+    .bind(described.transfer_syntax.clone())
+    .bind(key.to_string())
+    .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
+    .bind(hash.to_string())
+    .bind(i64::from(described.frames))
+    .bind(serde_json::to_string(&described.attributes).unwrap_or_else(|_| "{}".into()))
+    .bind(now)
+    .execute(&mut **tx)
+    .await
+    .map_err(EdgeError::query("keeping a document"))?;
+    Ok(())
+}

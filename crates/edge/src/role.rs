@@ -1,0 +1,201 @@
+//! The edge as a running role: everything is opened, wired, and closed again in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use overread_deid::{PseudonymKey, Pseudonymiser, UidKind};
+use overread_dicom::read::Limits;
+use overread_dimse::ScpHandle;
+use overread_domain::Clock;
+use overread_http::{Common, Door, Listener};
+use overread_store::{Database, Objects, Runner, RunnerConfig, RunnerHandle};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::archive::EdgeArchive;
+use crate::assemble::Assemble;
+use crate::config::{Config, LinkConfig};
+use crate::deliver::Deliver;
+use crate::error::EdgeError;
+use crate::filing::Filing;
+use crate::inbox::Inbox;
+use crate::intake::{Committer, Intake};
+use crate::link::HttpLink;
+use crate::rules::Matcher;
+use crate::schema::MIGRATIONS;
+use crate::{api, door, send};
+
+/// How long running jobs are waited for at the end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// An edge whose doors are open.
+pub struct Edge {
+    listener: Listener,
+    router: axum::Router,
+    config: Arc<Config>,
+    events: overread_http::Events,
+    dimse: ScpHandle,
+    runner: RunnerHandle,
+    stop: watch::Sender<bool>,
+}
+
+fn start<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    doing: &'static str,
+) -> impl FnOnce(E) -> EdgeError {
+    move |e| EdgeError::Start { doing, source: e.into() }
+}
+
+impl Edge {
+    /// Opens database, objects, key and doors, recovers jobs, and starts to work.
+    ///
+    /// # Errors
+    /// What could not be opened.
+    pub async fn open(
+        config: Config,
+        link: &LinkConfig,
+        codec: overread_dicomweb::CodecFactory,
+        utc_offset_minutes: i16,
+    ) -> Result<Self, EdgeError> {
+        config.check()?;
+        let config = Arc::new(config);
+        let clock = Clock::machine();
+        let database = Database::open(&config.database_url(), "edge", MIGRATIONS).await?;
+        let objects = Objects::open(&config.objects_url(), &config.data.join("staging")).await?;
+        let key = PseudonymKey::load_or_create(&config.data.join("pseudonym.key"))
+            .map_err(start("opening the pseudonym key"))?;
+        let pseudonymiser = Arc::new(Pseudonymiser::new(key));
+        let link = HttpLink::new(link).map_err(start("setting up the link"))?;
+        let wake = Arc::new(Notify::new());
+        let limits = Limits { file_bytes: config.limits.object_bytes, ..Limits::default() };
+        let quiet_ms = (config.completion.quiet_seconds * 1000.0) as i64;
+        let pseudonym = Arc::clone(&pseudonymiser);
+        let committer = Committer {
+            database: database.clone(),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            quiet_ms,
+            trust_expected: config.completion.trust_expected_count,
+            wake: Arc::clone(&wake),
+            pseudonym: Box::new(move |uid| pseudonym.uid(UidKind::Study, uid)),
+        };
+        let intake = Intake::start(committer, limits.clone(), config.limits.reserve_bytes);
+        let runner = RunnerConfig { max_attempts: config.max_attempts, ..RunnerConfig::new(&config.node) };
+        let offset = config.utc_offset_minutes.unwrap_or(utc_offset_minutes);
+        let runner = Runner::new(database.clone(), clock.clone(), runner, Arc::clone(&wake))
+            .handle(
+                "complete",
+                1,
+                Arc::new(Assemble {
+                    database: database.clone(),
+                    clock: clock.clone(),
+                    rules: Matcher::new(&config.programs),
+                    quiet_ms,
+                    wake: Arc::clone(&wake),
+                }),
+            )
+            .handle(
+                "send",
+                2,
+                Arc::new(send::Send {
+                    database: database.clone(),
+                    objects: objects.clone(),
+                    clock: clock.clone(),
+                    link: link.clone(),
+                    pseudonymiser,
+                    limits: limits.clone(),
+                }),
+            )
+            .handle(
+                "file",
+                2,
+                Arc::new(Filing {
+                    database: database.clone(),
+                    objects: objects.clone(),
+                    clock: clock.clone(),
+                    link: link.clone(),
+                    limits: limits.clone(),
+                    config: Arc::clone(&config),
+                    utc_offset_minutes: offset,
+                    wake: Arc::clone(&wake),
+                }),
+            )
+            .handle(
+                "deliver",
+                4,
+                Arc::new(Deliver {
+                    database: database.clone(),
+                    objects: objects.clone(),
+                    clock: clock.clone(),
+                    config: Arc::clone(&config),
+                }),
+            )
+            .start()
+            .await?;
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(
+            Inbox { database: database.clone(), clock: clock.clone(), link, wake: Arc::clone(&wake) }
+                .run(stopped),
+        );
+        // Reports of storage commitment are logged until deliveries ask for it.
+        let (reports, mut reported) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(report) = reported.recv().await {
+                let overread_dimse::CommitmentReport { committed, failed, .. } = report;
+                tracing::info!(
+                    committed = committed.len(),
+                    failed = failed.len(),
+                    "a peer reported on storage commitment"
+                );
+            }
+        });
+        let dimse = door::open(&config, intake.clone(), reports)?;
+        let listener = overread_http::bind(&config.http).map_err(|e| EdgeError::Door {
+            what: "the HTTP door",
+            address: config.http.bind.to_string(),
+            source: e.into(),
+        })?;
+        let common = Common::new(database.clone(), clock, wake);
+        let archive = Arc::new(EdgeArchive {
+            database: database.clone(),
+            objects,
+            intake,
+            limits: overread_dicomweb::Limits::default(),
+        });
+        let web = overread_dicomweb::Config {
+            base: "/dicom-web".into(),
+            public_url: None,
+            codec,
+            decoders: 2,
+            read: limits,
+        };
+        let door = Door::new("Overread edge", env!("CARGO_PKG_VERSION"), config.http.clone(), common)
+            .add(overread_http::Scope::Read, api::routes(database))
+            .add(api::images(), overread_dicomweb::router(archive, web));
+        let events = door.events();
+        let (router, _) = door.build().map_err(start("describing the API"))?;
+        tracing::info!(dimse = %dimse.address(), http = %listener.address(), "the edge is open");
+        Ok(Self { listener, router, config, events, dimse, runner, stop })
+    }
+
+    /// Where the HTTP door is.
+    pub const fn http_address(&self) -> std::net::SocketAddr {
+        self.listener.address()
+    }
+
+    /// Works until `shutdown` is done; then takes nothing new, finishes what runs, and ends.
+    ///
+    /// # Errors
+    /// The HTTP door broke.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), EdgeError> {
+        let served =
+            overread_http::serve(self.listener, self.router, &self.config.http, self.events, shutdown).await;
+        let dimse = self.dimse;
+        let _ = tokio::task::spawn_blocking(move || dimse.stop(GRACE)).await;
+        let _ = self.stop.send(true);
+        self.runner.stop(GRACE).await;
+        served.map_err(|e| EdgeError::Door {
+            what: "the HTTP door",
+            address: self.config.http.bind.to_string(),
+            source: e.into(),
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! A complete study goes out: pseudonymous objects first, then the manifest that makes a study of them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use overread_deid::{Pseudonymiser, Pseudonymous};
+use overread_dicom::read::Limits;
+use overread_domain::{AgeBand, Clock, Laterality, Millis, Uid};
+use overread_store::audit::{self, Event};
+use overread_store::jobs::{self, Job};
+use overread_store::{Database, Handler, ObjectKey, Objects, Trouble};
+use overread_wire::{InstanceEntry, Link, StudyManifest};
+use sqlx::Row;
+
+use crate::assemble::Outgoing;
+use crate::describe::Attributes;
+use crate::error::{EdgeError, sentence};
+use crate::filing::link_trouble;
+use crate::rules::ImageFacts;
+
+/// Objects that are pseudonymised before the next are: what lies in staging stays bounded.
+const BATCH: usize = 16;
+
+/// Does the `send` jobs.
+pub struct Send<L> {
+    /// The edge's database.
+    pub database: Database,
+    /// The edge's objects.
+    pub objects: Objects,
+    /// The time.
+    pub clock: Clock,
+    /// The link.
+    pub link: L,
+    /// Makes pseudonymous objects.
+    pub pseudonymiser: Arc<Pseudonymiser>,
+    /// What a file may cost.
+    pub limits: Limits,
+}
+
+struct Study {
+    pseudonym: Uid,
+    version: i64,
+    last_at: i64,
+    images: Vec<Image>,
+}
+
+struct Image {
+    sop_uid: String,
+    object: String,
+    facts: ImageFacts,
+}
+
+impl<L: Link + 'static> Handler for Send<L> {
+    fn run<'a>(
+        &'a self,
+        job: &'a Job,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + std::marker::Send + 'a>> {
+        Box::pin(self.send(job))
+    }
+}
+
+impl<L: Link> Send<L> {
+    async fn send(&self, job: &Job) -> Result<(), Trouble> {
+        let outgoing: Outgoing = serde_json::from_value(job.payload.clone())
+            .map_err(|e| Trouble::Never { why: format!("the job's payload: {e}") })?;
+        let study = self.study(&job.key).await?;
+        let Some(study) = study.filter(|s| s.version == i64::from(outgoing.version)) else {
+            // A later version has its own job: this one has nothing to send any more.
+            let mut tx = self.database.begin().await?;
+            jobs::finish(&mut tx, job).await?;
+            return Ok(Database::commit(tx).await?);
+        };
+        let mut entries = Vec::with_capacity(study.images.len());
+        for batch in study.images.chunks(BATCH) {
+            entries.extend(self.put(&study, batch).await?);
+        }
+        let sent_bytes: u64 = entries.iter().map(|e| e.bytes).sum();
+        let manifest = manifest(&study, &outgoing, entries);
+        self.link.put_study(&manifest).await.map_err(|e| link_trouble(&e))?;
+        self.note(job, &manifest, sent_bytes).await
+    }
+
+    async fn study(&self, id: &str) -> Result<Option<Study>, Trouble> {
+        let doing = "reading a study";
+        let query = || EdgeError::query(doing);
+        let mut conn = self.database.read().await?;
+        let row = sqlx::query("SELECT study_uid, pseudonym, version, last_at FROM studies WHERE id = $1")
+            .bind(id.to_owned())
+            .fetch_optional(&mut *conn)
+            .await
+            .map_err(query())?;
+        let Some(row) = row else { return Ok(None) };
+        let (study_uid, pseudonym): (String, String) =
+            (row.try_get(0).map_err(query())?, row.try_get(1).map_err(query())?);
+        let rows = sqlx::query(
+            "SELECT sop_uid, object, attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0 ORDER BY received_at, sop_uid",
+        )
+        .bind(study_uid)
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(query())?;
+        let mut images = Vec::with_capacity(rows.len());
+        for row in rows {
+            let attributes: String = row.try_get(2).map_err(query())?;
+            let facts = serde_json::from_str::<Attributes>(&attributes).map(|a| a.facts).unwrap_or_default();
+            images.push(Image {
+                sop_uid: row.try_get(0).map_err(query())?,
+                object: row.try_get(1).map_err(query())?,
+                facts,
+            });
+        }
+        let pseudonym = Uid::parse(&pseudonym)
+            .map_err(|e| Trouble::Never { why: format!("the study's pseudonym: {e}") })?;
+        Ok(Some(Study {
+            pseudonym,
+            version: row.try_get(2).map_err(query())?,
+            last_at: row.try_get(3).map_err(query())?,
+            images,
+        }))
+    }
+
+    /// Pseudonymises a few images and puts those that the service lacks.
+    async fn put(&self, study: &Study, batch: &[Image]) -> Result<Vec<InstanceEntry>, Trouble> {
+        let mut written: Vec<(Pseudonymous, tempfile::TempPath, &Image)> = Vec::with_capacity(batch.len());
+        for image in batch {
+            let local = self.objects.local(&ObjectKey::parse(&image.object)?).await?;
+            let (pseudonymiser, limits, staging) =
+                (Arc::clone(&self.pseudonymiser), self.limits.clone(), self.objects.staging().to_owned());
+            let made = tokio::task::spawn_blocking(move || {
+                let file = tempfile::NamedTempFile::new_in(staging)
+                    .map_err(|e| Trouble::Later { why: format!("writing to staging: {e}") })?;
+                let written = pseudonymiser.write(local.path(), &mut file.as_file(), &limits);
+                let written = written.map_err(|e| Trouble::Failed {
+                    why: format!("{}: {}", "an image cannot be pseudonymised", sentence(&e)),
+                })?;
+                Ok::<_, Trouble>((written, file.into_temp_path()))
+            });
+            let (pseudonymous, file) = made
+                .await
+                .map_err(|_| Trouble::Failed { why: "pseudonymising an image panicked".into() })??;
+            if pseudonymous.study != study.pseudonym {
+                return Err(Trouble::Never {
+                    why: "an image's study has another pseudonym than its study: has the key changed?".into(),
+                });
+            }
+            written.push((pseudonymous, file, image));
+        }
+        // Known before they are sent: a result can be matched whatever happens in between.
+        self.note_pseudonyms(&written).await?;
+        let hashes: Vec<_> = written.iter().map(|(p, _, _)| p.sha256.clone()).collect();
+        let missing = self.link.missing(&hashes).await.map_err(|e| link_trouble(&e))?;
+        for (pseudonymous, file, _) in &written {
+            if missing.contains(&pseudonymous.sha256) {
+                self.link.put_object(&pseudonymous.sha256, file).await.map_err(|e| link_trouble(&e))?;
+            }
+        }
+        let entry = |p: Pseudonymous| InstanceEntry {
+            instance: p.instance,
+            series: p.series,
+            sha256: p.sha256,
+            bytes: p.bytes,
+        };
+        Ok(written.into_iter().map(|(p, _, _)| entry(p)).collect())
+    }
+
+    async fn note_pseudonyms(
+        &self,
+        written: &[(Pseudonymous, tempfile::TempPath, &Image)],
+    ) -> Result<(), Trouble> {
+        let mut tx = self.database.begin().await?;
+        for (pseudonymous, _, image) in written {
+            sqlx::query("UPDATE instances SET pseudonym = $1 WHERE sop_uid = $2")
+                .bind(pseudonymous.instance.to_string())
+                .bind(image.sop_uid.clone())
+                .execute(&mut *tx)
+                .await
+                .map_err(EdgeError::query("noting a pseudonym"))?;
+        }
+        Ok(Database::commit(tx).await?)
+    }
+
+    async fn note(&self, job: &Job, manifest: &StudyManifest, bytes: u64) -> Result<(), Trouble> {
+        let now = self.clock.now();
+        let mut tx = self.database.begin().await?;
+        jobs::finish(&mut tx, job).await?;
+        sqlx::query("UPDATE studies SET state = 'sent', sent_at = $1 WHERE id = $2 AND version = $3 AND state = 'complete'")
+            .bind(now.0)
+            .bind(job.key.clone())
+            .bind(i64::from(manifest.version))
+            .execute(&mut *tx)
+            .await
+            .map_err(EdgeError::query("noting that a study was sent"))?;
+        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes });
+        audit::append(
+            &mut tx,
+            &Event { at: now, actor: "edge", action: "study.sent", subject: &job.key, detail },
+        )
+        .await?;
+        Ok(Database::commit(tx).await?)
+    }
+}
+
+/// What crosses beside the objects: coded values only.
+fn manifest(study: &Study, outgoing: &Outgoing, instances: Vec<InstanceEntry>) -> StudyManifest {
+    let facts: Vec<&ImageFacts> = study.images.iter().map(|i| &i.facts).collect();
+    let first = facts.first();
+    let agreed = |of: fn(&ImageFacts) -> &str| {
+        let value = first.map(|f| of(f)).filter(|v| !v.is_empty())?;
+        facts.iter().all(|f| of(f) == value).then(|| value.to_owned())
+    };
+    // A view is a code of the standard's; anything else a technician typed stays here.
+    let coded = |text: &String| {
+        text.len() <= 16
+            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b' ' | b'_'))
+    };
+    StudyManifest {
+        wire: overread_wire::VERSION,
+        study: study.pseudonym.clone(),
+        version: outgoing.version,
+        program_hint: outgoing.program.clone(),
+        priority: outgoing.priority,
+        age_band: first.and_then(|f| f.age_years).and_then(AgeBand::of_years),
+        sex: first.and_then(|f| f.sex),
+        laterality: agreed(|f| &f.laterality).as_deref().and_then(Laterality::parse),
+        view: agreed(|f| &f.view).filter(coded),
+        complete_at: Millis(study.last_at),
+        instances,
+    }
+}

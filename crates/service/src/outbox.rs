@@ -1,0 +1,160 @@
+//! Results on their way to the edge: kept in the order of their release until the edge has them, and after.
+
+use std::time::Duration;
+
+use overread_domain::Millis;
+use overread_store::{Database, StoreError, Tx};
+use overread_wire::{Cursor, ResultMessage, ResultPage};
+use sqlx::Row;
+use tokio::sync::watch;
+
+use crate::cases;
+use crate::error::{db, document};
+
+/// Most results of one page.
+const PAGE: i64 = 50;
+/// How often a waiting request looks by itself: another process may have released.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The edge has taken more than was ever released here.
+    #[error(
+        "the edge has taken {after} results and this service has released {last}: its database is older than the edge's. Restore the newer one, or reset \
+         the edge's cursor"
+    )]
+    Ahead {
+        /// What the edge has.
+        after: i64,
+        /// What was released.
+        last: i64,
+    },
+    /// The database failed.
+    #[error("the results could not be read")]
+    Store(#[from] StoreError),
+}
+
+/// Puts a result into the outbox, in the transaction that releases it. Answers its place.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    client: &str,
+    reading: i64,
+    message: &ResultMessage,
+    now: Millis,
+) -> Result<i64, StoreError> {
+    let sequence = cases::next(tx, "outbox").await?;
+    let text = serde_json::to_string(message).map_err(document("a result"))?;
+    sqlx::query(
+        "INSERT INTO outbox (sequence, client, reading_id, message, created_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(sequence)
+    .bind(client.to_owned())
+    .bind(reading)
+    .bind(text)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await
+    .map_err(db("putting a result into the outbox"))?;
+    Ok(sequence)
+}
+
+/// The results after a cursor; waits for one if there is none. The cursor is written down as safe.
+///
+/// # Errors
+/// [`OutboxError`].
+pub async fn results(
+    database: &Database,
+    client: &str,
+    after: Cursor,
+    wait: Duration,
+    released: &mut watch::Receiver<i64>,
+    now: Millis,
+) -> Result<ResultPage, OutboxError> {
+    let deadline = tokio::time::Instant::now() + wait;
+    mark_safe(database, client, after, now).await?;
+    loop {
+        // Marked as seen before looking, so that a release in between wakes.
+        released.borrow_and_update();
+        let page = page(database, client, after).await?;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        if !page.results.is_empty() || left.is_zero() {
+            return Ok(page);
+        }
+        tokio::select! {
+            changed = released.changed() => if changed.is_err() { return Ok(page) },
+            () = tokio::time::sleep(left.min(LOOK)) => {}
+        }
+    }
+}
+
+async fn page(database: &Database, client: &str, after: Cursor) -> Result<ResultPage, StoreError> {
+    let doing = db("reading the outbox");
+    let mut conn = database.read().await?;
+    let rows = sqlx::query(
+        "SELECT sequence, message FROM outbox WHERE client = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+    )
+    .bind(client.to_owned())
+    .bind(after.0)
+    .bind(PAGE)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(&doing)?;
+    let mut page = ResultPage { results: Vec::with_capacity(rows.len()), next: after };
+    for row in rows {
+        page.next = Cursor(row.try_get(0).map_err(&doing)?);
+        let text: String = row.try_get(1).map_err(&doing)?;
+        page.results.push(serde_json::from_str(&text).map_err(document("a result"))?);
+    }
+    Ok(page)
+}
+
+/// Writes down that the edge has everything up to here.
+async fn mark_safe(
+    database: &Database,
+    client: &str,
+    cursor: Cursor,
+    now: Millis,
+) -> Result<(), OutboxError> {
+    let doing = db("reading the edge's cursor");
+    let mut conn = database.read().await?;
+    let row = sqlx::query(
+        "SELECT c.safe, n.last FROM cursors c, counters n WHERE c.client = $1 AND n.name = 'outbox'",
+    )
+    .bind(client.to_owned())
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(&doing)?;
+    drop(conn);
+    let (safe, last): (i64, i64) = (row.try_get(0).map_err(&doing)?, row.try_get(1).map_err(&doing)?);
+    if cursor.0 > last {
+        return Err(OutboxError::Ahead { after: cursor.0, last });
+    }
+    if cursor.0 <= safe {
+        return Ok(());
+    }
+    let mut tx = database.begin().await?;
+    sqlx::query("UPDATE cursors SET safe = $1, changed_at = $2 WHERE client = $3 AND safe < $1")
+        .bind(cursor.0)
+        .bind(now.0)
+        .bind(client.to_owned())
+        .execute(&mut *tx)
+        .await
+        .map_err(db("writing down the edge's cursor"))?;
+    Database::commit(tx).await?;
+    Ok(())
+}
+
+/// How many results were released, and how many of them the edge has.
+pub(crate) async fn progress(database: &Database, client: &str) -> Result<(i64, i64), StoreError> {
+    let doing = db("counting results");
+    let mut conn = database.read().await?;
+    let row = sqlx::query(
+        "SELECT n.last, c.safe FROM cursors c, counters n WHERE c.client = $1 AND n.name = 'outbox'",
+    )
+    .bind(client.to_owned())
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(&doing)?;
+    Ok((row.try_get(0).map_err(&doing)?, row.try_get(1).map_err(&doing)?))
+}
