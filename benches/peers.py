@@ -69,9 +69,11 @@ def memory(pid):
 
 
 def tree(pid):
-    """A process and those below it."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
-    below = children.read_text().split() if children.exists() else []
+    """A process and those below it; a thread lists the children that it started itself."""
+    below = []
+    for thread in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            below += (thread / "children").read_text().split()
     return [pid] + [p for child in below for p in tree(int(child))]
 
 
