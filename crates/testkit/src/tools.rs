@@ -79,6 +79,18 @@ pub fn python<A: AsRef<OsStr>>(script: &str, args: &[A]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8 from a script")
 }
 
+/// What `dciodvfy` (dicom3tools) complains of as errors in a DICOM file.
+///
+/// # Panics
+/// It is not installed.
+pub fn dciodvfy_errors(file: &Path) -> Vec<String> {
+    let output = Command::new("dciodvfy").arg(file).output();
+    let output = output.unwrap_or_else(|e| panic!("dciodvfy: {e}; run ./x setup"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = text(&output.stderr) + &text(&output.stdout);
+    said.lines().filter(|line| line.starts_with("Error")).map(str::to_owned).collect()
+}
+
 /// The peers' Python.
 pub fn interpreter() -> PathBuf {
     tools().join("venv/bin/python")
