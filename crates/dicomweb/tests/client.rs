@@ -12,8 +12,9 @@ use support::{Folder, sample, tools};
 async fn dicomweb_client_finds_what_it_stored() {
     let folder = Folder::new(Limits::default());
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}/dicom-web", listener.local_addr().unwrap());
-    let router = folder.router();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("{origin}/dicom-web");
+    let router = folder.router_at(origin);
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let names = [
         "693_UNCR.dcm",

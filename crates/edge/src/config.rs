@@ -24,6 +24,9 @@ pub struct Config {
     pub node: String,
     /// The hospital-side HTTP door.
     pub http: HttpConfig,
+    /// How others name the HTTP door, such as `https://overread.hospital.example`: the URLs in DICOMweb answers begin with it. Without it they are made of
+    /// what the request says, which clients that leave the port out of `Host` do not get right.
+    pub public_url: Option<String>,
     /// The DICOM door.
     pub dimse: Dimse,
     /// When a study is complete.
@@ -160,6 +163,7 @@ impl Default for Config {
             objects: String::new(),
             node: "edge-1".into(),
             http: HttpConfig::default(),
+            public_url: None,
             dimse: Dimse::default(),
             completion: Completion::default(),
             programs: vec![],

@@ -162,7 +162,7 @@ impl Edge {
         });
         let web = overread_dicomweb::Config {
             base: "/dicom-web".into(),
-            public_url: None,
+            public_url: config.public_url.clone(),
             codec,
             decoders: 2,
             read: limits,
