@@ -1,8 +1,8 @@
 //! The reader's role: takes pseudonymous studies over the link, reads them, keeps the readings, and releases results where a person said so.
 //!
 //! In reading order: [`config`] is what a site sets, [`Service`] what all parts share; [`intake`] takes objects and studies, the job `read` hands
-//! them to whatever [`reading`] is, [`pool`] in the product; readings are kept and released, [`outbox`] holds results until the edge has them;
-//! [`link`] and [`api`] are the HTTP doors to it, and [`run`] starts everything.
+//! them to whatever [`reading`] is, [`pool`] in the product; readings are kept and released, an outbox holds results until the edge has them;
+//! [`door`] opens the link and the [`api`], and [`run`] starts everything.
 //!
 //! It never knows a patient: it cannot name the crates that do.
 
@@ -12,9 +12,9 @@ pub mod config;
 mod error;
 mod gate;
 pub mod intake;
-pub mod link;
-pub mod meter;
-pub mod outbox;
+mod link;
+mod meter;
+mod outbox;
 pub mod pool;
 pub mod programs;
 mod read_job;

@@ -199,9 +199,9 @@ async fn results(
         return Err(Problem::bad_request("after: a cursor counts from 0"));
     }
     let wait = Duration::from_secs(wait.into()).min(WAIT);
-    let mut released = service.released.subscribe();
+    let mut bell = service.bell.subscribe();
     let now = service.clock.now();
-    let page = outbox::results(&service.database, CLIENT, Cursor(after), wait, &mut released, now).await;
+    let page = outbox::results(&service.database, CLIENT, Cursor(after), wait, &mut bell, now).await;
     page.map(Json).map_err(|e| match e {
         OutboxError::Store(e) => e.into(),
         ahead @ OutboxError::Ahead { .. } => Problem::conflict(ahead.to_string()),

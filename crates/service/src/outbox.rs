@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::cases;
 use crate::error::{db, document};
+use crate::service::Bell;
 
 /// Most results of one page.
 const PAGE: i64 = 50;
@@ -18,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
-pub enum OutboxError {
+pub(crate) enum OutboxError {
     /// The edge has taken more than was ever released here.
     #[error(
         "the edge has taken {after} results and this service has released {last}: its database is older than the edge's. Restore the newer one, or reset \
@@ -63,26 +64,26 @@ pub(crate) async fn put(
 ///
 /// # Errors
 /// [`OutboxError`].
-pub async fn results(
+pub(crate) async fn results(
     database: &Database,
     client: &str,
     after: Cursor,
     wait: Duration,
-    released: &mut watch::Receiver<i64>,
+    bell: &mut watch::Receiver<Bell>,
     now: Millis,
 ) -> Result<ResultPage, OutboxError> {
     let deadline = tokio::time::Instant::now() + wait;
     mark_safe(database, client, after, now).await?;
     loop {
         // Marked as seen before looking, so that a release in between wakes.
-        released.borrow_and_update();
+        let closing = bell.borrow_and_update().closing;
         let page = page(database, client, after).await?;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        if !page.results.is_empty() || left.is_zero() {
+        if !page.results.is_empty() || left.is_zero() || closing {
             return Ok(page);
         }
         tokio::select! {
-            changed = released.changed() => if changed.is_err() { return Ok(page) },
+            changed = bell.changed() => if changed.is_err() { return Ok(page) },
             () = tokio::time::sleep(left.min(LOOK)) => {}
         }
     }

@@ -75,8 +75,12 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
         }
         told.push(keep(&mut tx, &mut case, &study, kept, now).await?);
     }
-    let open = open.into_iter().filter(|c| c.state == CaseState::Reading);
-    for mut case in open.filter(|c| failed.iter().all(|(program, _)| *program != c.program)) {
+    for (program, _) in &failed {
+        // It stays open, under its name, so that it is seen if no attempt succeeds.
+        let mut case = case_for(&mut tx, &mut open, &study, program, now).await?;
+        cases::advance(&mut tx, &mut case, CaseEvent::Started, "", now).await?;
+    }
+    for mut case in open.into_iter().filter(|c| c.state == CaseState::Reading) {
         let detail = not_taken(study.manifest, &study.answers.lost);
         cases::advance(&mut tx, &mut case, CaseEvent::NotTaken, &detail, now).await?;
     }

@@ -114,6 +114,11 @@ pub async fn run(
     for program in service.programs.all() {
         tracing::info!(program = program.name, edition = program.pack.edition.short(), "a program is ready");
     }
+    let ending = Arc::clone(&service);
+    let shutdown = async move {
+        shutdown.await;
+        ending.close();
+    };
     let served = serve(listener, router, &config.http, service.common.events.clone(), shutdown).await;
     working.stop(GRACE).await;
     service.database.close().await;

@@ -27,6 +27,15 @@ pub(crate) enum Told {
     Mode { program: String, mode: &'static str },
 }
 
+/// What those who wait for results watch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bell {
+    /// How many results this process has released.
+    pub(crate) rung: u64,
+    /// The service ends: nobody waits any longer.
+    pub(crate) closing: bool,
+}
+
 /// An open service: its stores, its programs, and who is to be told.
 pub struct Service {
     /// Rows.
@@ -41,8 +50,8 @@ pub struct Service {
     pub limits: Limits,
     /// What the shared routes work on: events, metrics, the runner's wake-up.
     pub common: Common,
-    /// Changes whenever this process releases a result.
-    pub(crate) released: watch::Sender<i64>,
+    /// Wakes whoever waits for results.
+    pub(crate) bell: watch::Sender<Bell>,
 }
 
 impl Service {
@@ -64,8 +73,13 @@ impl Service {
             programs,
             limits: config.limits,
             common,
-            released: watch::Sender::new(0),
+            bell: watch::Sender::new(Bell::default()),
         })
+    }
+
+    /// Answers whoever waits for results, because the service ends.
+    pub fn close(&self) {
+        self.bell.send_modify(|bell| bell.closing = true);
     }
 
     /// Tells whoever looks on, and whoever waits for results.
@@ -73,7 +87,7 @@ impl Service {
         match &told {
             Told::Released { program, .. } => {
                 meter::released(program);
-                self.released.send_modify(|n| *n += 1);
+                self.bell.send_modify(|bell| bell.rung += 1);
             }
             Told::Dead { .. } => meter::dead(),
             Told::Read { .. } | Told::Mode { .. } => {}
