@@ -3,8 +3,9 @@
 
     check_results.py SR.dcm [SC.dcm ...] [--json]
 
-Each file is told by its SOP class: structured reports are read with highdicom's `srread`, images
-with pydicom. Prints one document: {"reports": [...], "images": [...]}, in the order given. Exits
+Each file is told by its SOP class: structured reports are read with highdicom's `srread`, key object
+selections (rejection notes) with its document class, images with pydicom. Prints one document:
+{"reports": [...], "notes": [...], "images": [...]}, in the order given. Exits
 with 1 where a file cannot be read as what it claims to be. A local test tool: it prints what is in
 the objects, the patient included.
 """
@@ -22,6 +23,7 @@ from highdicom.sr.utils import find_content_items
 from pydicom.sr.codedict import codes
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 DECISIONS = {
     ("SCT", "52101004"): "present",
     ("SCT", "272519000"): "absent",
@@ -145,6 +147,26 @@ def report(path):
     }
 
 
+def note(path):
+    """A key object selection document: what it withdraws, why, and where the instances are."""
+    document = hd.ko.KeyObjectSelectionDocument.from_dataset(pydicom.dcmread(path))
+    root = document.content[0]
+    modifiers = [key(i.ConceptCodeSequence) for i in named(root.ContentSequence, "DCM", "113011")]
+    references = [i.ReferencedSOPSequence[0] for i in document.content.get_references()]
+    return header(document) | {
+        "title": key(root.ConceptNameCodeSequence),
+        "template": root.ContentTemplateSequence[0].TemplateIdentifier,
+        "modifiers": modifiers,
+        "description": text(root.ContentSequence, "DCM", "113012"),
+        "observer_uid": text(root.ContentSequence, "DCM", "121012"),
+        "withdrawn": [s.ReferencedSOPInstanceUID for s in references],
+        "value_types": [i.ValueType for i in document.content.get_references()],
+        "resolved": [list(document.resolve_reference(s.ReferencedSOPInstanceUID)) for s in references],
+        "evidence": evidence(document, "CurrentRequestedProcedureEvidenceSequence"),
+        "requests": [str(r.AccessionNumber) for r in document.get("ReferencedRequestSequence", [])],
+    }
+
+
 def image(path):
     """An image, with the sum of its samples as a check of the pixels."""
     dataset = pydicom.dcmread(path)
@@ -169,11 +191,13 @@ def main():
     args = parser.parse_args()
     # A peer's warning about our objects is a failure, not noise.
     warnings.simplefilter("error")
-    read = {"reports": [], "images": []}
+    read = {"reports": [], "notes": [], "images": []}
     for path in args.files:
         class_uid = pydicom.dcmread(path, stop_before_pixels=True).SOPClassUID
         if class_uid == COMPREHENSIVE_3D_SR:
             read["reports"].append(report(path))
+        elif class_uid == KEY_OBJECT_SELECTION:
+            read["notes"].append(note(path))
         else:
             read["images"].append(image(path))
     print(json.dumps(read, ensure_ascii=False, indent=None if args.json else 2))

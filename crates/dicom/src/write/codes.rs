@@ -125,6 +125,14 @@ codes! {
     LEFT_LATERAL = "399173006", "SCT", "left lateral";
     /// CID 4010.
     RIGHT_LATERAL = "399198007", "SCT", "right lateral";
+    /// CID 7010: the title of a note that withdraws a result.
+    REJECTED_FOR_QUALITY = "113001", "DCM", "Rejected for Quality Reasons";
+    /// TID 2010.
+    DOCUMENT_TITLE_MODIFIER = "113011", "DCM", "Document Title Modifier";
+    /// CID 7011, which has no term for what was replaced.
+    OTHER_FAILURE = "111220", "DCM", "Other failure";
+    /// TID 2010.
+    KEY_OBJECT_DESCRIPTION = "113012", "DCM", "Key Object Description";
     /// CID 4009.
     CHEST = "51185008", "SCT", "Chest";
 }

@@ -98,6 +98,13 @@ impl Item {
         item
     }
 
+    /// COMPOSITE: an object that is no image, without concept name.
+    pub(crate) fn composite(object: &InstanceReference) -> Self {
+        let mut item = Self::new("COMPOSITE", None);
+        put_items(&mut item.dataset, tags::REFERENCED_SOP_SEQUENCE, vec![sop_item(object)]);
+        item
+    }
+
     /// Puts an item below this one.
     pub(crate) fn with(mut self, relationship: Relationship, mut child: Item) -> Self {
         put(&mut child.dataset, tags::RELATIONSHIP_TYPE, VR::CS, relationship.as_str());

@@ -39,6 +39,8 @@ pub(crate) enum Kind<'a> {
     Report,
     CaptureSeries,
     Capture(&'a str),
+    RejectionSeries,
+    Rejection,
 }
 
 impl ResultIdentity {
@@ -49,6 +51,8 @@ impl ResultIdentity {
             Kind::Report => ("report", ""),
             Kind::CaptureSeries => ("capture-series", ""),
             Kind::Capture(label) => ("capture", label),
+            Kind::RejectionSeries => ("rejection-series", ""),
+            Kind::Rejection => ("rejection", ""),
         };
         let version = self.case_version.to_be_bytes();
         let study = study.as_str().as_bytes();
@@ -98,6 +102,8 @@ mod tests {
             uid(&one, &study, &edition, Kind::ReportSeries),
             uid(&one, &study, &edition, Kind::Capture("")),
             uid(&one, &study, &edition, Kind::Capture("pneumonia")),
+            uid(&one, &study, &edition, Kind::RejectionSeries),
+            uid(&one, &study, &edition, Kind::Rejection),
         ];
         let all: std::collections::HashSet<_> = others.iter().chain([&base]).collect();
         assert_eq!(all.len(), others.len() + 1);

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`source`] is the study a result belongs to, [`identity`] names the result and
 //! the algorithm, [`stamp`] is its time; [`report`] makes the Comprehensive 3D SR, [`capture`] the
-//! secondary capture beside it, [`wrap`] turns a plain picture into a DICOM image. Below them:
+//! secondary capture beside it, [`filing`] makes both at once, [`rejection`] withdraws those of an earlier version;
+//! [`wrap`] turns a plain picture into a DICOM image, [`photograph`] the file of one. Below them:
 //! [`codes`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
 //!
 //! Writers are strict: what cannot be said validly is an error, or is left out where the standard
@@ -13,8 +14,11 @@ mod charset;
 pub mod codes;
 mod content;
 mod elements;
+pub mod filing;
 pub mod identity;
 mod modules;
+pub mod photograph;
+pub mod rejection;
 pub mod report;
 pub mod source;
 pub mod stamp;
@@ -27,7 +31,10 @@ use overread_domain::Uid;
 
 pub use capture::Capture;
 pub use elements::{DicomFile, to_part10};
+pub use filing::{FiledCapture, Filing, documents};
 pub use identity::{Algorithm, ResultIdentity};
+pub use photograph::{PhotographError, PhotographKind};
+pub use rejection::{rejection_note, rejection_reference};
 pub use report::{Release, Report, VisualExplanation};
 pub use source::{InstanceReference, SourceContext, SourceImage};
 pub use stamp::Stamp;
@@ -93,6 +100,15 @@ pub enum WriteError {
     /// A report that says nothing: no finding, and no reason why nothing was assessed.
     #[error("a report needs a finding, or the reason why the study was not assessed")]
     EmptyReport,
+    /// Two captures of one result under one label.
+    #[error("two captures are called {label:?}; they would be one object")]
+    SameLabel {
+        /// The label.
+        label: String,
+    },
+    /// A rejection note that lists nothing.
+    #[error("a rejection note needs an object to withdraw")]
+    NothingWithdrawn,
     /// A study that was not assessed has no finding that was.
     #[error("the study was not assessed, yet finding {label:?} has a decision")]
     Contradiction {

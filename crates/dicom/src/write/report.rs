@@ -159,7 +159,7 @@ fn author(algorithm: &Algorithm) -> InMemDicomObject {
 }
 
 /// Referenced Request Sequence: the order that the images were made for.
-fn request(study: &Uid, accession: &str) -> InMemDicomObject {
+pub(crate) fn request(study: &Uid, accession: &str) -> InMemDicomObject {
     let mut item = InMemDicomObject::new_empty();
     put(&mut item, tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
     put(&mut item, tags::ACCESSION_NUMBER, VR::SH, accession);
@@ -173,7 +173,10 @@ fn request(study: &Uid, accession: &str) -> InMemDicomObject {
 }
 
 /// Hierarchical SOP Instance Reference (§C.17.2.1): study, series, instances; each instance once.
-fn evidence<'a>(study: &Uid, images: impl Iterator<Item = &'a InstanceReference>) -> Vec<InMemDicomObject> {
+pub(crate) fn evidence<'a>(
+    study: &Uid,
+    images: impl Iterator<Item = &'a InstanceReference>,
+) -> Vec<InMemDicomObject> {
     let mut series: Vec<(&Uid, Vec<&InstanceReference>)> = Vec::new();
     for image in images {
         match series.iter_mut().find(|(uid, _)| **uid == image.series) {

@@ -6,7 +6,7 @@ use super::codes::{self, Code};
 use super::content::{Item, Relationship};
 use super::identity::{Algorithm, ResultIdentity};
 use super::report::Report;
-use super::source::{SourceContext, SourceImage};
+use super::source::{InstanceReference, SourceContext, SourceImage};
 use Relationship::{Contains, HasAcqContext, HasConceptMod, HasObsContext};
 
 type Items = Vec<(Relationship, Item)>;
@@ -191,4 +191,20 @@ fn tid_300(concept: Code, value: f64, unit: Code) -> Item {
 /// A qualitative evaluation of TID 1501: the finding's own code as the question, the decision as the answer.
 fn qualitative_evaluation(finding: CodedConcept, answer: Code) -> Item {
     Item::code(finding, answer)
+}
+
+/// TID 2010 Key Object Selection: a note that withdraws objects. Documents are referenced as COMPOSITE, captures as IMAGE.
+pub(crate) fn tid_2010(algorithm: &Algorithm, withdrawn: &[InstanceReference], reason: &str) -> Item {
+    const DOCUMENTS: &str = "1.2.840.10008.5.1.4.1.1.88.";
+    let objects = withdrawn.iter().map(|object| match object.class.as_str().starts_with(DOCUMENTS) {
+        true => (Contains, Item::composite(object)),
+        false => (Contains, Item::image(None, object)),
+    });
+    Item::container(codes::REJECTED_FOR_QUALITY)
+        .template("2010")
+        .with(HasConceptMod, Item::code(codes::DOCUMENT_TITLE_MODIFIER, codes::OTHER_FAILURE))
+        .with(HasConceptMod, tid_1204())
+        .with_all(tid_1001(algorithm))
+        .with(Contains, Item::text(codes::KEY_OBJECT_DESCRIPTION, reason))
+        .with_all(objects)
 }

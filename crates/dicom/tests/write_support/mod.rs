@@ -129,7 +129,7 @@ fn dump_item(item: &InMemDicomObject, depth: usize, lines: &mut Vec<String>) {
             let number = m.element(tags::NUMERIC_VALUE).unwrap().to_str().unwrap().into_owned();
             format!("{number} {}", code(first(m, tags::MEASUREMENT_UNITS_CODE_SEQUENCE).unwrap()))
         }),
-        Some("IMAGE") => first(item, tags::REFERENCED_SOP_SEQUENCE)
+        Some("IMAGE" | "COMPOSITE") => first(item, tags::REFERENCED_SOP_SEQUENCE)
             .map(|s| s.element(tags::REFERENCED_SOP_INSTANCE_UID).unwrap().to_str().unwrap().into_owned()),
         other => panic!("value type {other:?}"),
     };
