@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, Row};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Connection, Executor, Row};
 
 use crate::StoreError;
 
@@ -111,6 +111,11 @@ impl Database {
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(30))
                 // FULL: a commit is synced before it is told. WAL: readers never wait for the writer.
+                // A full disk makes SQLite roll back by itself. sqlx's own ROLLBACK then fails, and it believes itself in that transaction for ever: such
+                // a connection is replaced.
+                .before_acquire(|connection, _| {
+                    Box::pin(async move { Ok(!connection.is_in_transaction()) })
+                })
                 .after_connect(|connection, _| {
                     Box::pin(async move {
                         connection
