@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let outcome = match cli.command {
         Command::Classify(args) => classify::run(&cli.shared, &args),
-        Command::All(args) => supervise::all(&args),
+        Command::All(args) => supervise::all(&cli.shared, &args),
         Command::Edge(args) => {
             supervise::die_with_parent();
             roles::edge(&args)

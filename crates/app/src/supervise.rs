@@ -1,5 +1,6 @@
 //! `overread all`: both roles as two processes, each with its own part of the configuration and nothing of the other's.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::cli::RoleArgs;
+use crate::cli::{RoleArgs, Shared};
 use crate::config::Config;
 use crate::roles;
 
@@ -21,10 +22,19 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Says to a child that it has a parent, and which.
 pub const PARENT: &str = "OVERREAD_PARENT";
 
-pub fn all(args: &RoleArgs) -> Result<ExitCode> {
+pub fn all(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
     let config = Config::read(args.config.as_deref())?;
     let (edge, service) = parts(&config)?;
-    let mut extra: Vec<String> = Vec::new();
+    let mut extra: Vec<OsString> = Vec::new();
+    let folders = shared.packs.iter().map(|folder| ("--packs", folder));
+    let files = shared
+        .trust
+        .iter()
+        .map(|file| ("--trust", file))
+        .chain(shared.onnxruntime.iter().map(|file| ("--onnxruntime", file)));
+    for (flag, path) in folders.chain(files) {
+        extra.extend([flag.into(), path.into()]);
+    }
     if args.allow_untrusted {
         extra.push("--allow-untrusted".into());
     }
@@ -66,7 +76,7 @@ fn parts(config: &Config) -> Result<(String, String)> {
 async fn keep(
     binary: std::path::PathBuf,
     role: &'static str,
-    extra: Vec<String>,
+    extra: Vec<OsString>,
     config: String,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -99,7 +109,7 @@ async fn keep(
     }
 }
 
-async fn start(binary: &Path, role: &str, extra: &[String], config: &str) -> Result<Child> {
+async fn start(binary: &Path, role: &str, extra: &[OsString], config: &str) -> Result<Child> {
     let other = if role == "edge" { "OVERREAD_SERVICE__" } else { "OVERREAD_EDGE__" };
     let mut command = Command::new(binary);
     command.arg(role).args(["--config", "-"]).args(extra).stdin(Stdio::piped()).kill_on_drop(true);

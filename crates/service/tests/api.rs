@@ -141,7 +141,7 @@ async fn a_case_is_told_to_whoever_looks_on() {
     let mut seen = String::new();
     while !seen.contains("case.released") {
         let part = tokio::time::timeout(std::time::Duration::from_secs(60), events.chunk()).await.unwrap();
-        seen.push_str(&String::from_utf8(part.unwrap().unwrap().to_vec()).unwrap());
+        seen.push_str(std::str::from_utf8(&part.unwrap().unwrap()).unwrap());
     }
     let metrics = bench.http.get(format!("{}/metrics", bench.base)).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();

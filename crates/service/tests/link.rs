@@ -226,7 +226,7 @@ async fn too_much_is_refused_before_it_is_taken() {
     })
     .await;
     assert_eq!(small.put_object(&hash(b"long"), b"long".to_vec()).await.status(), 413);
-    let chunks = futures::stream::iter(["lo", "ng"].map(|part| Ok::<_, std::io::Error>(part)));
+    let chunks = futures::stream::iter(["lo", "ng"].map(Ok::<_, std::io::Error>));
     let answer = small
         .request(Method::PUT, &paths::object(&hash(b"long")))
         .body(reqwest::Body::wrap_stream(chunks))
