@@ -187,10 +187,13 @@ fn what_was_acknowledged_survives_kills() {
             site.overread.again();
         }
     }
-    for sample in &all {
-        wait_until("everything is sent at last", PATIENCE, || storescu(&peer, &[], &[&sample.path]).complete);
-        ledger.acknowledged(sample);
-    }
+    // A role that was killed last is up again before it is asked.
+    wait_until("both roles are ready", PATIENCE, || {
+        [&site.edge, &site.service]
+            .iter()
+            .all(|url| overread_testkit::http::get(&format!("{url}/readyz")).is_ok_and(|a| a.status == 200))
+    });
+    // Before anything is sent again: that would repair what was lost.
     let losses = ledger.losses(|entry| {
         let url = format!(
             "{}/dicom-web/studies/{}/series/{}/instances/{}",
@@ -201,6 +204,10 @@ fn what_was_acknowledged_survives_kills() {
         answer.ok().parts().into_iter().next().map(|p| p.body).ok_or_else(|| "no part".to_owned())
     });
     assert!(losses.is_empty(), "{losses:?}");
+    for sample in &all {
+        wait_until("everything is sent at last", PATIENCE, || storescu(&peer, &[], &[&sample.path]).complete);
+        ledger.acknowledged(sample);
+    }
     for sample in &all {
         wait_until("each study has its result", PATIENCE, || {
             !site.of_modality(&sample.study, "SR").is_empty()
