@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use overread_domain::Priority;
 use overread_http::HttpConfig;
 use serde::{Deserialize, Serialize};
 
@@ -279,10 +278,5 @@ impl Config {
     pub fn destinations_of(&self, program: &str) -> Vec<String> {
         let listed = self.programs.iter().find(|r| r.name == program).and_then(|r| r.destinations.clone());
         listed.unwrap_or_else(|| self.destinations.keys().cloned().collect())
-    }
-
-    /// The priority of a study that no rule matched.
-    pub const fn default_priority() -> Priority {
-        Priority::Routine
     }
 }

@@ -232,7 +232,7 @@ fn unauthorized(error: Option<&str>) -> Problem {
     let (challenge, detail) = match error {
         None => (
             HeaderValue::from_static("Bearer realm=\"overread\""),
-            "send `Authorization: Bearer <token>`; `overread token new` makes one",
+            "send `Authorization: Bearer <token>`, a token of this role that was not revoked",
         ),
         Some(_) => (
             HeaderValue::from_static("Bearer realm=\"overread\", error=\"invalid_token\""),

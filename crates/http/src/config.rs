@@ -132,7 +132,7 @@ impl HttpConfig {
                 "auth",
                 format!(
                     "bind = \"{}\" opens the door to the network and nothing asks who comes in; write `auth = \"token\"` \
-                     below [{section}] (then `overread token new` makes a token), or bind to 127.0.0.1",
+                     below [{section}], or bind to 127.0.0.1",
                     self.bind
                 ),
             );

@@ -25,9 +25,7 @@ pub fn finish(mut api: OpenApi, title: &str, version: &str) -> OpenApi {
     api.info.license = None;
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some(
-            "An API token, made by `overread token new`. Not asked for where `auth = \"none\"`.",
-        ))
+        .description(Some("An API token. Not asked for where `auth = \"none\"`."))
         .build();
     let components = api.components.get_or_insert_with(Components::new);
     components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));

@@ -264,7 +264,7 @@ impl Worker {
                 job = job.id,
                 kind = job.kind,
                 why,
-                "a job is dead; a person must look (overread jobs)"
+                "a job is dead; a person must look (GET /api/v1/jobs?state=dead)"
             ),
             Outcome::Again { .. } => tracing::warn!(
                 job = job.id,

@@ -76,11 +76,6 @@ impl Folder {
         router(self.clone(), config())
     }
 
-    /// A router that knows how the outside names it: `dicomweb-client` sends a Host without port.
-    pub fn router_at(self: &Arc<Self>, public_url: String) -> Router {
-        router(self.clone(), Config { public_url: Some(public_url), ..config() })
-    }
-
     /// Names of files that lie in the staging folder.
     pub fn staged(&self) -> usize {
         std::fs::read_dir(&self.staging).unwrap().count()
