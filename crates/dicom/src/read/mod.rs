@@ -24,6 +24,7 @@ mod raw;
 mod rle;
 mod same;
 mod scan;
+mod several;
 mod shape;
 mod source;
 mod syntax;
