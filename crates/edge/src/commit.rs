@@ -350,7 +350,8 @@ mod tests {
         std::fs::write(&file, &bytes).unwrap();
         let description = describe(&file, "test", &Limits::default()).unwrap();
         let sha256 = ContentHash::from_bytes(sha2::Sha256::digest(&bytes).into());
-        let arrival = Arrival { file, bytes: bytes.len() as u64, sha256, source: "test".into() };
+        let arrival =
+            Arrival { file, bytes: bytes.len() as u64, sha256, source: "test".into(), expected: None };
         Waiting { arrival, description, answer: oneshot::channel().0 }
     }
 

@@ -27,6 +27,7 @@ impl Receiver for Door {
             bytes: object.bytes,
             sha256: object.sha256.clone(),
             source: from.calling.as_str().to_owned(),
+            expected: None,
         };
         // The intake has moved the file when it says so; whatever is left of it goes with `object`.
         match self.runtime.block_on(self.intake.accept(arrival)) {

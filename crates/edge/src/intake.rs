@@ -23,6 +23,8 @@ pub struct Arrival {
     pub sha256: ContentHash,
     /// Calling AE title, `stow` or `upload`.
     pub source: String,
+    /// How many images the sender says that its study has, where the object itself does not tell.
+    pub expected: Option<i64>,
 }
 
 /// What became of an object. In each case its bytes are safe.
@@ -85,9 +87,10 @@ impl Intake {
         }
         let (file, source, limits) = (arrival.file.clone(), arrival.source.clone(), self.limits.clone());
         let described = tokio::task::spawn_blocking(move || describe(&file, &source, &limits)).await;
-        let description = described
+        let mut description = described
             .map_err(|_| Refusal::Unreadable("the object could not be parsed".into()))?
             .map_err(Refusal::Unreadable)?;
+        description.expected = description.expected.or(arrival.expected);
         self.commit(arrival, description).await
     }
 
