@@ -1,15 +1,18 @@
 //! The `overread` binary: command line and wiring; it has no rule of its own.
 
+mod ask;
 mod classify;
 mod cli;
 mod config;
+mod doctor;
 mod library;
+mod operate;
 mod packs;
 mod page;
-mod program;
 mod roles;
 mod supervise;
 mod table;
+mod token;
 mod wrap;
 
 use std::process::ExitCode;
@@ -23,6 +26,9 @@ use crate::cli::{Cli, Command};
 pub const CANNOT: u8 = 1;
 /// Exit code: some studies failed, the others were answered.
 pub const SOME_FAILED: u8 = 3;
+
+/// Exit code: the configuration does not work (EX_CONFIG of sysexits.h). Starting again without changing it is of no use.
+pub const REFUSED: u8 = 78;
 
 fn main() -> ExitCode {
     // The codec child comes first: it must not parse, read or log anything of ours.
@@ -44,7 +50,16 @@ fn main() -> ExitCode {
             supervise::die_with_parent();
             roles::service(&cli.shared, &args)
         }
-        Command::Program(command) => program::run(&command),
+        Command::Doctor(args) => roles::block_on(doctor::run(&cli.shared, &args)),
+        Command::Status(args) => roles::block_on(operate::status(&args)),
+        Command::Jobs(command) => roles::block_on(operate::jobs(&command)),
+        Command::Audit(command) => roles::block_on(operate::audit(&command)),
+        Command::Token(command) => roles::block_on(token::run(&command)),
+        Command::Config(args) => config::Config::read(args.config.as_deref())
+            .and_then(|config| config::effective(&config))
+            .and_then(|text| table::print(text.trim_end()))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Program(command) => roles::block_on(operate::program(&command)),
         Command::Pack(command) => packs::run(&cli.shared, &command),
         Command::Wrap(args) => wrap::run(&args),
         Command::Schema => {
@@ -53,6 +68,16 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         table::complain(&error);
-        ExitCode::from(CANNOT)
+        ExitCode::from(if is_configuration(&error) { REFUSED } else { CANNOT })
+    })
+}
+
+/// Whether an error is about the configuration.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<config::Refused>()
+            || cause.is::<overread_edge::config::ConfigError>()
+            || cause.is::<overread_service::ConfigError>()
+            || matches!(cause.downcast_ref(), Some(overread_http::HttpError::Config { .. }))
     })
 }

@@ -30,7 +30,7 @@ mod stream;
 mod tls;
 
 pub use ae::{AeTitle, AeTitleError};
-pub use error::{DimseError, Rejection, Side};
+pub use error::{DimseError, Rejection};
 pub use object::ReceivedObject;
 pub use scp::{Caller, Receiver, Scp, ScpConfig, ScpHandle};
 pub use scu::commitment::{CommitmentAnswer, CommitmentReport, FailedObject, request_commitment};

@@ -18,7 +18,8 @@ use crate::association::{Association, Broken, Context, Message};
 use crate::command::{Command, element, field};
 use crate::negotiation::{self, APPLICATION_CONTEXT};
 use crate::stream::Stream;
-use crate::{AeTitle, DimseError, Rejection, Side};
+use crate::{AeTitle, DimseError, Rejection};
+use overread_domain::Side;
 
 /// The maximum PDU length that is offered to peers, in bytes: they send us commands and reports.
 const OUR_MAX_PDU: u32 = 64 * 1024;
@@ -232,11 +233,12 @@ impl Peer {
     }
 }
 
-/// Who has to change something about a TLS failure: a certificate that we refuse is the peer's (or
-/// our list of authorities), an alert of the peer is about what we showed it.
+/// Who has to change something about a TLS failure: a certificate that we refuse is the peer's, an alert of the peer is about what we showed it.
 fn tls_side(error: &rustls::Error) -> Side {
     match error {
         rustls::Error::AlertReceived(_) => Side::Ours,
+        // Nobody can tell from here which of the two files is the wrong one.
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Side::Either,
         rustls::Error::InvalidCertificate(_) => Side::Peers,
         _ => Side::Either,
     }

@@ -87,7 +87,8 @@ pub fn open(
     })
 }
 
-fn tls(dimse: &Dimse) -> Result<Option<Arc<rustls::ServerConfig>>, EdgeError> {
+/// TLS of the door, if it is set.
+pub(crate) fn tls(dimse: &Dimse) -> Result<Option<Arc<rustls::ServerConfig>>, EdgeError> {
     let Some(tls) = &dimse.tls else { return Ok(None) };
     let read = |key: &str, path: &Path| {
         std::fs::read(path).map_err(|e| ConfigError {

@@ -2,13 +2,15 @@
 //!
 //! In reading order: [`config`] is what a site sets; [`door`] and [`intake`] take images in, [`describe`] is what is kept beside them; [`assemble`] and
 //! [`rules`] tell when a study is complete and which program it is for; [`send`] gives it to the service over the [`link`]; [`inbox`] takes results
-//! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS. Between each two lies a durable job.
+//! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS. Between each two lies a durable job. [`checkup`] examines all of it
+//! before it runs, or while it does.
 //!
 //! It never names the crates that read images or run the service.
 
 mod api;
 pub mod archive;
 pub mod assemble;
+pub mod checkup;
 pub mod config;
 pub mod deliver;
 pub mod describe;

@@ -49,6 +49,14 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// What went wrong, in words; none where nothing was tried.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Later { why } | Self::Failed { why } | Self::Never { why } => why,
+            Self::NotNow { .. } => "",
+        }
+    }
+
     /// The trouble that a store's error means.
     pub fn of_store(error: &StoreError) -> Self {
         let why = sentence(error);
