@@ -88,7 +88,7 @@ impl Config {
         if self.figment.find_value(name).is_err() {
             return Ok(T::default());
         }
-        self.figment.extract_inner(name).map_err(|e| self.said(name, &e))
+        self.figment.focus(name).extract().map_err(|e| self.said(name, &e))
     }
 
     /// Sections as TOML, for a child that gets nothing else.
@@ -119,13 +119,13 @@ impl Config {
 
     /// Figment's errors name key and source; values, which may be secrets, are not repeated.
     fn said(&self, section: &str, error: &figment::Error) -> anyhow::Error {
-        let mut path: Vec<&str> = error.path.iter().map(String::as_str).collect();
-        if path.first() != Some(&section) && !section.is_empty() {
-            path.insert(0, section);
-        }
+        let inner = error.path.iter().map(String::as_str);
+        let mut path: Vec<&str> = Some(section).filter(|s| !s.is_empty()).into_iter().chain(inner).collect();
         let problem = match &error.kind {
             Kind::UnknownField(field, known) => {
-                path.push(field);
+                if path.last() != Some(&field.as_str()) {
+                    path.push(field);
+                }
                 unknown(field, known)
             }
             Kind::MissingField(field) => format!("{field} is missing"),
