@@ -107,14 +107,15 @@ impl Door {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("asking the {role} at {base}; is it running? `overread doctor` looks closer"))?;
+        let answer = request.send().await.with_context(|| {
+            format!("asking the {role} at {base}; is it running? `overread doctor` looks closer")
+        })?;
         let status = answer.status();
         let said: Value = answer.json().await.unwrap_or_default();
         if status == reqwest::StatusCode::UNAUTHORIZED {
-            bail!("the {role} asks for a token: make one with `overread token new NAME --role {role}` and give it as OVERREAD_TOKEN");
+            bail!(
+                "the {role} asks for a token: make one with `overread token new NAME --role {role}` and give it as OVERREAD_TOKEN"
+            );
         }
         if !status.is_success() {
             bail!("the {role} answered {status}: {}", said["detail"].as_str().unwrap_or("no reason given"));

@@ -300,8 +300,10 @@ pub struct ConfigArgs {
 
 /// What `overread doctor` takes.
 #[derive(Args)]
-#[command(after_help = "It asks each destination for C-ECHO and whether it takes reports, tries the doors, the link, TLS files, disk, clock, packs and ONNX Runtime,
-and changes nothing, unless --test-store sends a test picture. Exit status: 0 nothing failed; 1 something did.")]
+#[command(
+    after_help = "It asks each destination for C-ECHO and whether it takes reports, tries the doors, the link, TLS files, disk, clock, packs and ONNX Runtime,
+and changes nothing, unless --test-store sends a test picture. Exit status: 0 nothing failed; 1 something did."
+)]
 pub struct DoctorArgs {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]

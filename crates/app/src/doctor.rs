@@ -96,7 +96,9 @@ fn packs(shared: &Shared, service: &overread_service::Config) -> Vec<Check> {
     const NAME: &str = "service: packs";
     let trust = match library::trust(shared) {
         Ok(trust) => trust,
-        Err(e) => return vec![Check::failed(NAME, format!("{e:#}"), Side::Ours).change("correct the trust list")],
+        Err(e) => {
+            return vec![Check::failed(NAME, format!("{e:#}"), Side::Ours).change("correct the trust list")];
+        }
     };
     let mut checks = Vec::new();
     let mut found = Vec::new();
@@ -104,13 +106,16 @@ fn packs(shared: &Shared, service: &overread_service::Config) -> Vec<Check> {
         match library::open(&entry.folder, &trust, false) {
             Ok(pack) => found.push(pack.manifest.id.clone()),
             Err(e) => checks.push(
-                Check::warning(NAME, format!("{e:#}"), Side::Ours).change("repair or remove that folder, or trust its maker"),
+                Check::warning(NAME, format!("{e:#}"), Side::Ours)
+                    .change("repair or remove that folder, or trust its maker"),
             ),
         }
     }
     if found.is_empty() {
         let why = library::names(shared, std::iter::empty());
-        checks.push(Check::failed(NAME, why, Side::Ours).change("name the folder with --packs or OVERREAD_PACKS"));
+        checks.push(
+            Check::failed(NAME, why, Side::Ours).change("name the folder with --packs or OVERREAD_PACKS"),
+        );
     } else {
         checks.push(Check::ok(NAME, found.join(", ")));
     }
@@ -136,7 +141,9 @@ async fn http_door(role: Role, http: &HttpConfig) -> Vec<Check> {
         && let Err(e) = overread_http::serve::server_config(tls)
     {
         let change = "name a PEM certificate with its chain, and the private key that belongs to it";
-        return vec![Check::failed(name, e.to_string(), Side::Ours).at(format!("{section}.http.tls")).change(change)];
+        return vec![
+            Check::failed(name, e.to_string(), Side::Ours).at(format!("{section}.http.tls")).change(change),
+        ];
     }
     let base = address(http);
     // Who answers is what is asked here, not whether the certificate is good for this address.
@@ -149,18 +156,26 @@ async fn http_door(role: Role, http: &HttpConfig) -> Vec<Check> {
         Ok(answer) => answer.text().await.unwrap_or_default(),
         Err(e) if e.is_connect() => {
             return vec![match std::net::TcpListener::bind(http.bind) {
-                Ok(_) => Check::warning(name, format!("nobody answers at {base}: the {section} is not running"), Side::Ours)
-                    .change("start it: overread all"),
-                Err(e) => Check::failed(name, format!("{} cannot be listened on: {e}", http.bind), Side::Ours)
-                    .at(key)
-                    .change("choose an address of this machine and a port that is free and allowed"),
+                Ok(_) => Check::warning(
+                    name,
+                    format!("nobody answers at {base}: the {section} is not running"),
+                    Side::Ours,
+                )
+                .change("start it: overread all"),
+                Err(e) => {
+                    Check::failed(name, format!("{} cannot be listened on: {e}", http.bind), Side::Ours)
+                        .at(key)
+                        .change("choose an address of this machine and a port that is free and allowed")
+                }
             }];
         }
         Err(_) => String::new(),
     };
     if alive.trim() != "alive" {
         let found = format!("another program answers at {base}");
-        return vec![Check::failed(name, found, Side::Ours).at(key).change("end that program, or choose another port")];
+        return vec![
+            Check::failed(name, found, Side::Ours).at(key).change("end that program, or choose another port"),
+        ];
     }
     vec![ready(name, &client, &base).await]
 }

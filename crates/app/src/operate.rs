@@ -55,9 +55,10 @@ pub async fn jobs(command: &JobsCommand) -> Result<ExitCode> {
             match format {
                 Lines::Json => table::print_json(&Value::Array(all))?,
                 Lines::Text if all.is_empty() => table::print("no jobs")?,
-                Lines::Text => {
-                    table::print(&table::columns(&["role", "id", "kind", "state", "attempts", "error"], &all))?
-                }
+                Lines::Text => table::print(&table::columns(
+                    &["role", "id", "kind", "state", "attempts", "error"],
+                    &all,
+                ))?,
             }
         }
         JobsCommand::Requeue { id, dead, role, reach } => {
@@ -110,9 +111,17 @@ pub async fn audit(command: &AuditCommand) -> Result<ExitCode> {
                 Lines::Text => {
                     for (role, said) in &all {
                         let words = if said["holds"] == true {
-                            format!("the chain holds, {} entries, head {}", said["entries"], said["head"].as_str().unwrap_or_default())
+                            format!(
+                                "the chain holds, {} entries, head {}",
+                                said["entries"],
+                                said["head"].as_str().unwrap_or_default()
+                            )
                         } else {
-                            format!("BROKEN at entry {}: {}", said["broken_at"], said["why"].as_str().unwrap_or_default())
+                            format!(
+                                "BROKEN at entry {}: {}",
+                                said["broken_at"],
+                                said["why"].as_str().unwrap_or_default()
+                            )
                         };
                         table::print(&format!("{role}: {words}"))?;
                     }

@@ -27,7 +27,8 @@ pub async fn run(command: &TokenCommand) -> Result<ExitCode> {
                 Lines::Json => table::print_json(&rows)?,
                 Lines::Text => {
                     let rows = rows.as_array().cloned().unwrap_or_default();
-                    let names = ["id", "name", "scopes", "created_at", "created_by", "last_used_at", "revoked_at"];
+                    let names =
+                        ["id", "name", "scopes", "created_at", "created_by", "last_used_at", "revoked_at"];
                     table::print(&table::columns(&names, &rows))?;
                 }
             }
@@ -58,6 +59,7 @@ async fn database(place: &TokenPlace) -> Result<Database> {
 
 /// Who does it, for the audit log: the user of this machine who runs the command.
 fn actor() -> String {
-    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
+    let user =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
     format!("{user} at the command line")
 }

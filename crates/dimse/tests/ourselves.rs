@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::{CT, ae, certificates, config, data_set, peer, slice, start, wait_for};
 use dicom_dictionary_std::uids;
 use overread_dimse::{
-    CommitmentAnswer, DimseError, Rejection, Sender, StoreStatus, contexts_of, echo,
-    request_commitment, tls_client, tls_server,
+    CommitmentAnswer, DimseError, Rejection, Sender, StoreStatus, contexts_of, echo, request_commitment,
+    tls_client, tls_server,
 };
 use overread_domain::{Side, Uid};
 

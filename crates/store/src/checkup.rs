@@ -51,8 +51,7 @@ fn writable(section: &str, data: &Path) -> Check {
 fn room(section: &str, data: &Path, reserve: u64) -> Option<Check> {
     let (name, key) = (format!("{section}: disk"), format!("{section}.limits.reserve_bytes"));
     let free = free_bytes(existing(data))?;
-    let found =
-        format!("{} are free, {} are kept free", gibibytes(free), gibibytes(reserve));
+    let found = format!("{} are free, {} are kept free", gibibytes(free), gibibytes(reserve));
     let check = if free < reserve {
         Check::failed(name, format!("{found}: every object is refused (C-STORE A700, STOW 507)"), Side::Ours)
             .change("make room on the disk, name a folder on a larger one, or lower the reserve")
@@ -82,7 +81,10 @@ fn clock(section: &str, data: &Path) -> Check {
     match written.and_then(|written| written.duration_since(now).ok()) {
         Some(ahead) if ahead > SKEW => Check::failed(
             name,
-            format!("the database was last written {} s in the future: this machine's clock went back", ahead.as_secs()),
+            format!(
+                "the database was last written {} s in the future: this machine's clock went back",
+                ahead.as_secs()
+            ),
             Side::Ours,
         )
         .change("set the clock and keep it by NTP (chrony, systemd-timesyncd)"),

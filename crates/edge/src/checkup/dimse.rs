@@ -6,7 +6,7 @@ use std::time::Duration;
 use dicom_dictionary_std::uids;
 use overread_dicom::write::wrap::wrap_radiograph;
 use overread_dicom::write::{ContentUids, GreyPixels, Stamp, WrapHeader};
-use overread_dimse::{AeTitle, DimseError, Peer, Rejection, Sender, contexts_of, echo};
+use overread_dimse::{AeTitle, DimseError, Peer, Rejection, Sender, contexts_of, echo, speaks_tls};
 use overread_domain::image::GridSize;
 use overread_domain::{Check, Identified, Side, Uid};
 
@@ -40,8 +40,12 @@ pub async fn own_door(config: &Config) -> Vec<Check> {
     }
     if tokio::net::TcpStream::connect(dimse.bind).await.is_err() {
         return vec![match std::net::TcpListener::bind(dimse.bind) {
-            Ok(_) => Check::warning(NAME, format!("nobody listens on {}: the edge is not running", dimse.bind), Side::Ours)
-                .change("start it: overread all"),
+            Ok(_) => Check::warning(
+                NAME,
+                format!("nobody listens on {}: the edge is not running", dimse.bind),
+                Side::Ours,
+            )
+            .change("start it: overread all"),
             Err(e) => Check::failed(NAME, format!("{} cannot be listened on: {e}", dimse.bind), Side::Ours)
                 .at(key)
                 .change("choose an address of this machine and a port that is free and allowed"),
@@ -59,15 +63,24 @@ pub async fn own_door(config: &Config) -> Vec<Check> {
     let patience = Duration::from_secs(10);
     let peer = Peer { ae_title, our_ae_title, host, port, tls: None, connect: patience, answer: patience };
     vec![match ask(move || echo(&peer)).await {
-        Ok(answer) if answer.implementation_version.as_deref().is_some_and(|v| v.starts_with(overread_dimse::IMPLEMENTATION_VERSION_NAME)) => {
+        Ok(answer)
+            if answer
+                .implementation_version
+                .as_deref()
+                .is_some_and(|v| v.starts_with(overread_dimse::IMPLEMENTATION_VERSION_NAME)) =>
+        {
             Check::ok(NAME, format!("C-ECHO as {calling} to {} at {}", dimse.ae_title, dimse.bind))
         }
-        Ok(_) | Err(DimseError::Rejected { .. }) => {
-            Check::failed(NAME, format!("another DICOM program, or another edge, answers on {}", dimse.bind), Side::Ours)
-                .at(key)
-                .change("end that program, or choose another port")
-        }
-        Err(e) => Check::failed(NAME, sentence(&e), Side::Ours).at(key).change("another program may have this port; choose another"),
+        Ok(_) | Err(DimseError::Rejected { .. }) => Check::failed(
+            NAME,
+            format!("another DICOM program, or another edge, answers on {}", dimse.bind),
+            Side::Ours,
+        )
+        .at(key)
+        .change("end that program, or choose another port"),
+        Err(e) => Check::failed(NAME, sentence(&e), Side::Ours)
+            .at(key)
+            .change("another program may have this port; choose another"),
     }]
 }
 
@@ -78,7 +91,11 @@ pub async fn destination(config: &Config, name: &str, destination: &Destination,
     let peer = match peer_of(destination, &config.dimse.ae_title) {
         Ok(peer) => Peer { answer: Duration::from_secs(15), ..peer },
         Err(trouble) => {
-            let key = if matches!(destination, Destination::Dimse { tls: Some(_), .. }) { "tls" } else { "ae_title" };
+            let key = if matches!(destination, Destination::Dimse { tls: Some(_), .. }) {
+                "tls"
+            } else {
+                "ae_title"
+            };
             let found = trouble.why().to_owned();
             return vec![Check::failed(label("settings"), found, Side::Ours).at(format!("{section}.{key}"))];
         }
@@ -86,11 +103,16 @@ pub async fn destination(config: &Config, name: &str, destination: &Destination,
     let mut checks = Vec::new();
     let asked = peer.clone();
     match ask(move || echo(&asked)).await {
-        Ok(_) => checks.push(Check::ok(label("C-ECHO"), format!("{} answers as {}", peer.ae_title, peer.our_ae_title))),
+        Ok(_) => checks
+            .push(Check::ok(label("C-ECHO"), format!("{} answers as {}", peer.ae_title, peer.our_ae_title))),
         // Some peers offer storage and no verification: what follows tells.
         Err(DimseError::NoContext { .. }) => {}
         Err(e) => {
-            checks.push(told(label("C-ECHO"), &section, &peer, &e));
+            checks.push(
+                hangs_up(&label("C-ECHO"), &section, &peer, &e)
+                    .await
+                    .unwrap_or_else(|| told(label("C-ECHO"), &section, &peer, &e)),
+            );
             return checks;
         }
     }
@@ -102,11 +124,32 @@ pub async fn destination(config: &Config, name: &str, destination: &Destination,
     checks
 }
 
+/// A peer that hangs up on a plain association may be one that speaks TLS.
+async fn hangs_up(label: &str, section: &str, peer: &Peer, error: &DimseError) -> Option<Check> {
+    if peer.tls.is_some()
+        || !matches!(
+            error,
+            DimseError::Broken { .. } | DimseError::Aborted { .. } | DimseError::Protocol { .. }
+        )
+    {
+        return None;
+    }
+    let asked = peer.clone();
+    if !ask(move || Ok(speaks_tls(&asked))).await.unwrap_or(false) {
+        return None;
+    }
+    let found = format!("{} speaks TLS on port {}, and we spoke plainly", peer.ae_title, peer.port);
+    let change = "add tls = { authority = \"…\" } with the authority that signed its certificate, or take its plain port";
+    Some(Check::failed(label, found, Side::Ours).at(format!("{section}.tls")).change(change))
+}
+
 /// Whether the peer takes what we make.
 async fn documents(label: String, section: &str, peer: &Peer) -> Check {
     let contexts: Vec<(Uid, Vec<String>)> = DOCUMENTS
         .iter()
-        .filter_map(|(class, _)| Some((Uid::parse(class).ok()?, vec![uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned()])))
+        .filter_map(|(class, _)| {
+            Some((Uid::parse(class).ok()?, vec![uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned()]))
+        })
         .collect();
     let asked = peer.clone();
     let taken = ask(move || {
@@ -120,13 +163,19 @@ async fn documents(label: String, section: &str, peer: &Peer) -> Check {
         Err(DimseError::NoContext { .. }) => vec![],
         Err(e) => return told(label, section, peer, &e),
     };
-    let missing: Vec<&str> =
-        DOCUMENTS.iter().filter(|(class, _)| !taken.iter().any(|t| t == class)).map(|(_, word)| *word).collect();
+    let missing: Vec<&str> = DOCUMENTS
+        .iter()
+        .filter(|(class, _)| !taken.iter().any(|t| t == class))
+        .map(|(_, word)| *word)
+        .collect();
     if missing.is_empty() {
         return Check::ok(label, "structured reports, secondary captures and rejection notes are taken");
     }
     let found = format!("{} does not take {}", peer.ae_title, missing.join(", "));
-    let change = format!("at {}: allow these storage SOP classes in Explicit VR Little Endian for {}", peer.ae_title, peer.our_ae_title);
+    let change = format!(
+        "at {}: allow these storage SOP classes in Explicit VR Little Endian for {}",
+        peer.ae_title, peer.our_ae_title
+    );
     // Without reports there are no results; without notes a withdrawn report only stays visible.
     if missing.iter().any(|m| m.contains("SR") || m.contains("Capture")) {
         Check::failed(label, found, Side::Peers).change(change)
@@ -147,11 +196,19 @@ async fn test_object(label: String, section: &str, peer: &Peer) -> Check {
         Ok(status)
     });
     match sent.await {
-        Ok(status) if status == 0 || status >> 12 == 0xB => {
-            Check::ok(label, format!("stored (status {status:04X}) under Patient ID {TEST_PATIENT}; delete it there"))
-        }
-        Ok(status) => Check::failed(label, format!("{} refused it with status {status:04X}", peer.ae_title), Side::Peers)
-            .change(format!("at {}: look in its log why it refuses objects of {}", peer.ae_title, peer.our_ae_title)),
+        Ok(status) if status == 0 || status >> 12 == 0xB => Check::ok(
+            label,
+            format!("stored (status {status:04X}) under Patient ID {TEST_PATIENT}; delete it there"),
+        ),
+        Ok(status) => Check::failed(
+            label,
+            format!("{} refused it with status {status:04X}", peer.ae_title),
+            Side::Peers,
+        )
+        .change(format!(
+            "at {}: look in its log why it refuses objects of {}",
+            peer.ae_title, peer.our_ae_title
+        )),
         Err(e) => told(label, section, peer, &e),
     }
 }
@@ -181,9 +238,16 @@ fn way_back(config: &Config, name: &str, peer: &Peer) -> Option<Check> {
     if dimse.calling.is_empty() || dimse.calling.iter().any(|title| title.trim() == peer.ae_title.as_str()) {
         return None;
     }
-    let found = format!("images that {} sends are refused: its AE title is not among those that may call", peer.ae_title);
+    let found = format!(
+        "images that {} sends are refused: its AE title is not among those that may call",
+        peer.ae_title
+    );
     let change = format!("add \"{}\" to calling, if images come from there", peer.ae_title);
-    Some(Check::warning(format!("destination {name}: way back"), found, Side::Ours).at("edge.dimse.calling").change(change))
+    Some(
+        Check::warning(format!("destination {name}: way back"), found, Side::Ours)
+            .at("edge.dimse.calling")
+            .change(change),
+    )
 }
 
 /// An error as a check: the side, the key, and what to change.

@@ -30,7 +30,9 @@ pub async fn examine(config: &Config, link: &LinkConfig, store: bool) -> Vec<Che
     }
     for (name, destination) in &config.destinations {
         match destination {
-            Destination::Dimse { .. } => checks.extend(dimse::destination(config, name, destination, store).await),
+            Destination::Dimse { .. } => {
+                checks.extend(dimse::destination(config, name, destination, store).await)
+            }
             Destination::Stow { .. } => checks.extend(stow::destination(name, destination, store).await),
         }
     }
@@ -56,9 +58,9 @@ async fn service(link: &LinkConfig) -> Vec<Check> {
         Err(e @ LinkError::Refused { .. }) => Check::failed(NAME, sentence(&e), Side::Ours)
             .at("link.token")
             .change("write the token that the service has below its [link] or in service.link_token"),
-        Err(e @ LinkError::Busy { .. }) => {
-            Check::failed(NAME, sentence(&e), Side::Peers).at("link.url").change("look at the service's own log")
-        }
+        Err(e @ LinkError::Busy { .. }) => Check::failed(NAME, sentence(&e), Side::Peers)
+            .at("link.url")
+            .change("look at the service's own log"),
         Err(e) => Check::failed(NAME, sentence(&e), Side::Ours).at("link.url").change("correct the address"),
     }]
 }

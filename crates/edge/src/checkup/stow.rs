@@ -19,7 +19,8 @@ pub async fn destination(name: &str, destination: &Destination, store: bool) -> 
         Ok(client) => client,
         Err(t) => {
             return vec![
-                Check::failed(label("authority"), t.why().to_owned(), Side::Ours).at(format!("{section}.authority")),
+                Check::failed(label("authority"), t.why().to_owned(), Side::Ours)
+                    .at(format!("{section}.authority")),
             ];
         }
     };
@@ -32,7 +33,9 @@ pub async fn destination(name: &str, destination: &Destination, store: bool) -> 
             Ok(token) => request = request.bearer_auth(token.trim()),
             Err(e) => {
                 let found = format!("{} cannot be read: {e}", file.display());
-                return vec![Check::failed(label("token"), found, Side::Ours).at(format!("{section}.token_file"))];
+                return vec![
+                    Check::failed(label("token"), found, Side::Ours).at(format!("{section}.token_file")),
+                ];
             }
         }
     }
@@ -45,7 +48,11 @@ pub async fn destination(name: &str, destination: &Destination, store: bool) -> 
             } else {
                 ("url", "start the server, correct the address, or look at the network between")
             };
-            return vec![Check::failed(label("DICOMweb"), found, Side::Either).at(format!("{section}.{key}")).change(change)];
+            return vec![
+                Check::failed(label("DICOMweb"), found, Side::Either)
+                    .at(format!("{section}.{key}"))
+                    .change(change),
+            ];
         }
     };
     let mut checks: Vec<Check> = clock(label("clock"), answer.headers()).into_iter().collect();
@@ -64,9 +71,9 @@ fn answered(label: String, section: &str, status: u16) -> Check {
         401 | 403 => Check::failed(label, found, Side::Ours)
             .at(format!("{section}.token_file"))
             .change("name a file with a bearer token that the server accepts for reading and storing"),
-        404 | 405 => Check::failed(label, found, Side::Ours)
-            .at(format!("{section}.url"))
-            .change("write the base address of its DICOMweb services, such as https://pacs.example/dicom-web"),
+        404 | 405 => Check::failed(label, found, Side::Ours).at(format!("{section}.url")).change(
+            "write the base address of its DICOMweb services, such as https://pacs.example/dicom-web",
+        ),
         _ => Check::failed(label, found, Side::Peers).change("look in the server's log"),
     }
 }
