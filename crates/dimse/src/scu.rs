@@ -257,7 +257,9 @@ fn tls_side(error: &rustls::Error) -> Side {
     match error {
         rustls::Error::AlertReceived(_) => Side::Ours,
         // Nobody can tell from here which of the two files is the wrong one.
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Side::Either,
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => Side::Either,
         rustls::Error::InvalidCertificate(_) => Side::Peers,
         _ => Side::Either,
     }
