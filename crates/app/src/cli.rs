@@ -75,6 +75,15 @@ pub enum Command {
 }
 
 impl Command {
+    /// The name under which traces are collected.
+    pub const fn service_name(&self) -> &'static str {
+        match self {
+            Self::Edge(_) => "overread-edge",
+            Self::Service(_) => "overread-service",
+            _ => "overread",
+        }
+    }
+
     /// What is logged where nobody says otherwise: roles tell what they do, commands only what goes wrong.
     pub const fn default_log(&self) -> &'static str {
         match self {

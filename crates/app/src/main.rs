@@ -12,13 +12,13 @@ mod page;
 mod roles;
 mod supervise;
 mod table;
+mod telemetry;
 mod token;
 mod wrap;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 
@@ -36,9 +36,13 @@ fn main() -> ExitCode {
         return overread_dicom::read::codec_worker_main();
     }
     let cli = Cli::parse();
-    let filter =
-        EnvFilter::try_from_env("OVERREAD_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.default_log()));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let telemetry = match telemetry::start(cli.command.default_log(), cli.command.service_name()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            table::complain(&error);
+            return ExitCode::from(CANNOT);
+        }
+    };
     let outcome = match cli.command {
         Command::Classify(args) => classify::run(&cli.shared, &args),
         Command::All(args) => supervise::all(&cli.shared, &args),
@@ -66,10 +70,12 @@ fn main() -> ExitCode {
             table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)
         }
     };
-    outcome.unwrap_or_else(|error| {
+    let status = outcome.unwrap_or_else(|error| {
         table::complain(&error);
         ExitCode::from(if is_configuration(&error) { REFUSED } else { CANNOT })
-    })
+    });
+    drop(telemetry);
+    status
 }
 
 /// Whether an error is about the configuration.
