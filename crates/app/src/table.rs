@@ -57,6 +57,7 @@ pub fn columns(names: &[&str], rows: &[Value]) -> String {
 /// The members of a JSON object, one a line; lists of counts are spelt out.
 pub fn pairs(object: &Value) -> String {
     let mut table = plain();
+    table.load_preset(presets::NOTHING);
     for (name, value) in object.as_object().into_iter().flatten() {
         let text = match value.as_array() {
             Some(items) => items.iter().map(count).collect::<Vec<_>>().join(", "),
