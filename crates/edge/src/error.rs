@@ -24,6 +24,14 @@ pub enum EdgeError {
         /// Why.
         source: sqlx::Error,
     },
+    /// A row holds what we would not have written.
+    #[error("{what} in the database is not as we write it")]
+    Row {
+        /// What the row is about.
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A door could not be opened.
     #[error("{what} cannot be opened at {address}")]
     Door {

@@ -12,7 +12,7 @@ use overread_dicom::write::{
 };
 use overread_domain::{Clock, ContentHash, GridSize, Uid};
 use overread_store::audit::{self, Event};
-use overread_store::jobs::{self, Job, NewJob};
+use overread_store::jobs::{self, Job};
 use overread_store::{Database, Handler, ObjectKey, Objects, Trouble, Tx};
 use overread_wire::{Link, LinkError, ResultMessage};
 use sha2::{Digest, Sha256};
@@ -20,6 +20,7 @@ use sqlx::Row;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::deliveries::Case;
 use crate::describe::describe;
 use crate::error::{EdgeError, sentence};
 
@@ -312,14 +313,13 @@ impl<L: Link> Filing<L> {
                 .execute(&mut *tx)
                 .await
                 .map_err(EdgeError::query("asking for a delivery"))?;
-            let payload = serde_json::json!({ "study_uid": study_uid, "program": message.program, "destination": destination });
-            let key = format!("{study_id}:{}:{destination}", message.program);
-            jobs::enqueue(
-                &mut tx,
-                &NewJob { kind: "deliver", key: &key, payload, priority: 1, run_at: now },
-                now,
-            )
-            .await?;
+            let case = Case {
+                study: study_id.clone(),
+                study_uid: study_uid.to_owned(),
+                program: message.program.clone(),
+                destination,
+            };
+            case.ask(&mut tx, now).await?;
         }
         jobs::finish(&mut tx, job).await?;
         audit::append(

@@ -2,15 +2,18 @@
 //!
 //! In reading order: [`config`] is what a site sets; [`door`] and [`intake`] take images in, [`describe`] is what is kept beside them; [`assemble`] and
 //! [`rules`] tell when a study is complete and which program it is for; [`send`] gives it to the service over the [`link`]; [`inbox`] takes results
-//! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS. Between each two lies a durable job.
+//! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS, `commitment` asks whether it keeps them; `deliveries` holds what became of
+//! each. Between each two lies a durable job.
 //!
 //! It never names the crates that read images or run the service.
 
 mod api;
 pub mod archive;
 pub mod assemble;
+mod commitment;
 pub mod config;
 pub mod deliver;
+mod deliveries;
 pub mod describe;
 pub mod door;
 mod error;
