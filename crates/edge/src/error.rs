@@ -1,5 +1,6 @@
 //! What can go wrong at the edge. Nothing here holds identity: messages name our own rows, tags and peers.
 
+pub(crate) use overread_domain::sentence;
 use overread_store::StoreError;
 
 /// Why the edge did not do what it was asked.
@@ -78,15 +79,4 @@ impl From<EdgeError> for overread_store::Trouble {
         let why = sentence(&error);
         if error.is_passing() { Self::Later { why } } else { Self::Failed { why } }
     }
-}
-
-/// An error with its causes, as one sentence.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -27,6 +27,6 @@ mod schema;
 pub mod send;
 
 pub use config::{Config, LinkConfig};
-pub use error::{EdgeError, sentence};
+pub use error::EdgeError;
 pub use role::Edge;
 pub use schema::MIGRATIONS;
