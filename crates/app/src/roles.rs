@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use overread_dicom::read::{CodecHost, CodecLimits};
+use overread_domain::Clock;
 use overread_edge::{Edge, LinkConfig};
 
 use crate::cli::{CODEC_WORKER, RoleArgs, Shared};
@@ -20,7 +21,7 @@ pub fn edge(args: &RoleArgs) -> Result<ExitCode> {
     let codec = codec_factory()?;
     runtime()?.block_on(async move {
         let shutdown = shutdown()?;
-        let edge = Edge::open(edge, &link, codec, offset).await?;
+        let edge = Edge::open(edge, &link, codec, offset, Clock::machine()).await?;
         edge.serve(shutdown).await?;
         Ok(ExitCode::SUCCESS)
     })

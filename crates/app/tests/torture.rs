@@ -1,5 +1,9 @@
 //! Kills at random moments while DCMTK and STOW-RS clients send: nothing acknowledged is lost, and each study has one current result at the PACS.
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails; --nocapture shows how many kills there were"
+)]
 
 mod support;
 
@@ -106,7 +110,7 @@ fn send_and_kill(site: &mut Site, peer: &dcmtk::Peer, n: usize, study: &[Sample]
             }
         }
     });
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         site.overread.again();
     }
 }

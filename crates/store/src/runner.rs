@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use overread_domain::Clock;
+use overread_domain::{Clock, sentence};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::error::sentence;
 use crate::jobs::{self, Job, Outcome};
 use crate::leases::{self, InFlight, Of};
 use crate::{Database, StoreError};

@@ -51,8 +51,9 @@ impl Receiver for Keeper {
         StoreStatus::Success
     }
 
-    fn committed(&self, _from: &Caller, report: CommitmentReport) {
+    fn committed(&self, _from: &Caller, report: CommitmentReport) -> bool {
         self.reports.lock().unwrap().push(report);
+        true
     }
 
     fn staging(&self) -> &Path {

@@ -12,7 +12,7 @@ use overread_domain::{Check, Identified, Side, Uid};
 
 use crate::config::{Config, Destination};
 use crate::deliver::peer_of;
-use crate::error::sentence;
+use overread_domain::sentence;
 
 /// What a destination has to take, and in words.
 const DOCUMENTS: [(&str, &str); 3] = [

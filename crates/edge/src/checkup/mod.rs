@@ -8,8 +8,8 @@ use overread_domain::{Check, Side};
 use overread_wire::{Link, LinkError};
 
 use crate::config::{Config, Destination, LinkConfig};
-use crate::error::sentence;
 use crate::link::HttpLink;
+use overread_domain::sentence;
 
 /// Seconds that our clock and a peer's may differ.
 const SKEW: u64 = 60;

@@ -8,7 +8,7 @@ use overread_domain::{Check, Side};
 use super::SKEW;
 use crate::config::Destination;
 use crate::deliver::stow;
-use crate::error::sentence;
+use overread_domain::sentence;
 
 /// A STOW-RS destination: asked for one study by QIDO-RS, which changes nothing there.
 pub async fn destination(name: &str, destination: &Destination, store: bool) -> Vec<Check> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use overread_store::Trouble;
 
 use crate::config::Destination;
-use crate::error::sentence;
+use overread_domain::sentence;
 
 fn failed(what: &str, e: &dyn std::error::Error) -> Trouble {
     Trouble::Failed { why: format!("{what}: {}", sentence(e)) }
