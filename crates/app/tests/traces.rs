@@ -52,7 +52,7 @@ fn a_request_becomes_a_span_with_its_route() {
         )
     };
     let binary = Path::new(env!("CARGO_BIN_EXE_overread"));
-    let mut overread = Overread::with("edge", binary, &[url.clone()], &variables, config);
+    let mut overread = Overread::with("edge", binary, std::slice::from_ref(&url), &variables, config);
     let study = "1.2.826.0.1.3680043.8.498.4711";
     overread_testkit::http::get(&format!("{url}/dicom-web/studies/{study}/metadata")).unwrap();
     let holds = |text: &str| collected.lock().unwrap().windows(text.len()).any(|w| w == text.as_bytes());
