@@ -1,6 +1,6 @@
 //! The hospital's role: it receives, assembles, sends, files and delivers, and it knows the patient.
 //!
-//! In reading order: [`config`] is what a site sets; [`door`] and [`intake`] take images in, [`describe`] is what is kept beside them; [`assemble`] and
+//! In reading order: [`config`] is what a site sets; [`door`] and [`intake`] take images in, `commit` makes them durable, [`describe`] is what is kept beside them; [`assemble`] and
 //! [`rules`] tell when a study is complete and which program it is for; [`send`] gives it to the service over the [`link`]; [`inbox`] takes results
 //! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS, `commitment` asks whether it keeps them; `deliveries` holds what became of
 //! each. Between each two lies a durable job. [`checkup`] examines all of it before it runs, or while it does.
@@ -11,6 +11,7 @@ mod api;
 pub mod archive;
 pub mod assemble;
 pub mod checkup;
+mod commit;
 mod commitment;
 pub mod config;
 pub mod deliver;
