@@ -140,7 +140,7 @@ fn check(
         return refused(FailureReason::TransferSyntaxNotSupported);
     };
     if let Err(error) = object.check_whole() {
-        tracing::info!(error = %crate::problem::chain(&error), "STOW-RS: an object was refused");
+        tracing::info!(error = %overread_domain::sentence(&error), "STOW-RS: an object was refused");
         return refused(FailureReason::CannotUnderstand);
     }
     let file = file.into_temp_path();
