@@ -9,9 +9,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use overread_dicom::read::{CodecHost, CodecLimits, Limits};
 use overread_dicom::write::Stamp;
+use overread_domain::sentence;
 use overread_infer::Runtime;
 use overread_read::artifacts::ArtifactFolder;
-use overread_read::intake::sentence;
 use overread_read::reader::{Options, Reader};
 use overread_read::{Program, Status, Study, StudyResult, Workers, batch, find_studies};
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use overread_dicom::read::{CodecHost, CodecLimits};
+use overread_domain::Clock;
 use overread_edge::{Edge, LinkConfig};
 
 use crate::cli::{CODEC_WORKER, RoleArgs, Shared};
@@ -20,7 +21,7 @@ pub fn edge(args: &RoleArgs) -> Result<ExitCode> {
     let codec = codec_factory()?;
     runtime()?.block_on(async move {
         let shutdown = shutdown()?;
-        let edge = Edge::open(edge, &link, codec, offset).await?;
+        let edge = Edge::open(edge, &link, codec, offset, Clock::machine()).await?;
         edge.serve(shutdown).await?;
         Ok(ExitCode::SUCCESS)
     })
@@ -50,6 +51,11 @@ pub fn service(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
 fn codec_factory() -> Result<Arc<dyn Fn() -> CodecHost + Send + Sync>> {
     let binary = std::env::current_exe().context("the binary does not know where it lies")?;
     Ok(Arc::new(move || CodecHost::new(binary.clone(), vec![CODEC_WORKER.into()], CodecLimits::default())))
+}
+
+/// Runs one command to its end.
+pub fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    runtime()?.block_on(command)
 }
 
 pub fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -1,86 +1,12 @@
 //! Both roles beside a real PACS: images go out of Orthanc, results come back into the same study.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::path::Path;
-use std::time::Duration;
+mod support;
 
-use overread_testkit::samples::{self, Sample};
-use overread_testkit::{Orthanc, Overread, Postgres, S3, free_port, wait_for, wait_until};
-use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Overread beside an Orthanc.
-struct Site {
-    orthanc: Orthanc,
-    overread: Overread,
-    edge: String,
-    service: String,
-    dimse: u16,
-    files: tempfile::TempDir,
-}
-
-impl Site {
-    /// `stores` gives the lines for database and objects of a role.
-    fn start(stores: impl Fn(&str) -> String) -> Self {
-        let orthanc = Orthanc::start();
-        let (edge, service, dimse) = (free_port(), free_port(), free_port());
-        let config = |folder: &Path| {
-            format!(
-                "[edge]\ndata = \"{data}/edge\"\n{}\nmax_attempts = 50\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
-                 [edge.completion]\nquiet_seconds = 1.0\n[edge.destination.pacs]\nkind = \"dimse\"\nhost = \"127.0.0.1\"\nport = {}\nae_title = \"{}\"\n\
-                 [service]\ndata = \"{data}/service\"\n{}\nmax_attempts = 10\n[service.http]\nbind = \"127.0.0.1:{service}\"\n",
-                stores("edge"),
-                orthanc.dicom_port(),
-                orthanc.title(),
-                stores("service"),
-                data = folder.display(),
-            )
-        };
-        let (edge, service) = (format!("http://127.0.0.1:{edge}"), format!("http://127.0.0.1:{service}"));
-        let overread = Overread::all(
-            Path::new(env!("CARGO_BIN_EXE_overread")),
-            &[edge.clone(), service.clone()],
-            config,
-        );
-        orthanc.modality("overread", "OVERREAD", dimse, &json!({}));
-        Self { orthanc, overread, edge, service, dimse, files: tempfile::tempdir().unwrap() }
-    }
-
-    fn mode(&self, mode: &str) {
-        let body = json!({ "mode": mode, "reason": "a test" }).to_string();
-        let url = format!("{}/api/v1/programs/cxr-pneumonia/mode", self.service);
-        overread_testkit::http::request(
-            "PUT",
-            &url,
-            &[("content-type", "application/json")],
-            body.as_bytes(),
-        )
-        .unwrap()
-        .ok();
-    }
-
-    fn children(&self, seed: &str, count: usize) -> Vec<Sample> {
-        samples::children(self.files.path(), seed, count)
-    }
-
-    /// What Orthanc has of a study, by modality.
-    fn of_modality(&self, study: &str, modality: &str) -> Vec<Value> {
-        let Some(id) = self.orthanc.lookup(study) else { return vec![] };
-        let tags = self.orthanc.instances(Some(&id)).into_iter().map(|i| self.orthanc.tags(&i));
-        tags.filter(|t| t["Modality"] == modality).collect()
-    }
-
-    fn state_of_all(&self) -> String {
-        let ask = |url: &str| overread_testkit::http::get(url).map(|a| a.text()).unwrap_or_else(|e| e);
-        format!(
-            "{}\n{}\n{}",
-            ask(&format!("{}/api/v1/status", self.edge)),
-            ask(&format!("{}/api/v1/jobs", self.edge)),
-            self.overread.log()
-        )
-    }
-}
+use overread_testkit::{Postgres, S3, samples, wait_for, wait_until};
+use serde_json::json;
+use support::site::{PATIENCE, Site};
 
 fn a_study_comes_home(site: &Site) {
     // In shadow, as every program starts, nothing is sent.
@@ -151,71 +77,4 @@ fn a_study_comes_home_with_postgresql_and_s3() {
         format!("database = \"{}\"\nobjects = \"{}\"", postgres.database(role), s3.address(role))
     };
     a_study_comes_home(&Site::start(stores));
-}
-
-/// Kills of the torture test: 20 unless `OVERREAD_TORTURE` says more.
-fn kills() -> usize {
-    std::env::var("OVERREAD_TORTURE").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
-}
-
-#[test]
-fn what_was_acknowledged_survives_kills() {
-    use overread_testkit::dcmtk::{Peer, storescu};
-    use overread_testkit::ledger::Ledger;
-    let mut site = Site::start(|_| String::new());
-    site.mode("review-all");
-    let all = site.children("torture", kills());
-    let ledger = Ledger::new();
-    let peer = Peer::new(site.dimse, "OVERREAD");
-    for (n, sample) in all.iter().enumerate() {
-        // The sender repeats what was not acknowledged, as senders do; the kill falls before, within or after it.
-        let moment = Duration::from_millis(rand::random_range(0..400));
-        let sent = std::thread::scope(|scope| {
-            let sending = scope.spawn(|| storescu(&peer, &[], &[&sample.path]));
-            std::thread::sleep(moment);
-            match n % 3 {
-                0 => site.overread.kill(),
-                1 => drop(site.overread.kill_role("edge")),
-                _ => drop(site.overread.kill_role("service")),
-            }
-            sending.join().unwrap()
-        });
-        if sent.acknowledged.contains(&sample.path) {
-            ledger.acknowledged(sample);
-        }
-        if n % 3 == 0 {
-            site.overread.again();
-        }
-    }
-    // A role that was killed last is up again before it is asked.
-    wait_until("both roles are ready", PATIENCE, || {
-        [&site.edge, &site.service]
-            .iter()
-            .all(|url| overread_testkit::http::get(&format!("{url}/readyz")).is_ok_and(|a| a.status == 200))
-    });
-    // Before anything is sent again: that would repair what was lost.
-    let losses = ledger.losses(|entry| {
-        let url = format!(
-            "{}/dicom-web/studies/{}/series/{}/instances/{}",
-            site.edge, entry.study, entry.series, entry.sop
-        );
-        let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
-        let answer = overread_testkit::http::request("GET", &url, &[("accept", accept)], &[])?;
-        answer.ok().parts().into_iter().next().map(|p| p.body).ok_or_else(|| "no part".to_owned())
-    });
-    assert!(losses.is_empty(), "{losses:?}");
-    for sample in &all {
-        wait_until("everything is sent at last", PATIENCE, || storescu(&peer, &[], &[&sample.path]).complete);
-        ledger.acknowledged(sample);
-    }
-    for sample in &all {
-        wait_until("each study has its result", PATIENCE, || {
-            !site.of_modality(&sample.study, "SR").is_empty()
-        });
-        assert_eq!(site.of_modality(&sample.study, "SR").len(), 1, "a result was doubled");
-    }
-    for role in [&site.edge, &site.service] {
-        let verified = overread_testkit::http::get(&format!("{role}/api/v1/audit/verify")).unwrap().ok();
-        assert!(verified.text().contains("entries"), "{}", verified.text());
-    }
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use overread_dicom::read::ReadError;
+use overread_domain::sentence;
 
 use crate::archive::ArchiveError;
 use crate::query::QueryError;
@@ -34,7 +35,7 @@ impl Problem {
     }
 
     pub(crate) fn internal(what: &'static str, cause: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = %chain(cause), "DICOMweb: {what}");
+        tracing::error!(error = %sentence(cause), "DICOMweb: {what}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, what)
     }
 
@@ -48,23 +49,12 @@ impl Problem {
             | ReadError::Unsupported { .. } => StatusCode::NOT_ACCEPTABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let said = chain(error);
+        let said = sentence(error);
         if status.is_server_error() {
             tracing::warn!(error = %said, "DICOMweb: an instance could not be read");
         }
         Self::new(status, said)
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        said = format!("{said}: {error}");
-        cause = error.source();
-    }
-    said
 }
 
 impl From<ArchiveError> for Problem {
@@ -77,7 +67,7 @@ impl From<ArchiveError> for Problem {
             ArchiveError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {
-            tracing::error!(error = %chain(&error), "DICOMweb: the archive");
+            tracing::error!(error = %sentence(&error), "DICOMweb: the archive");
         }
         Self::new(status, error.to_string())
     }
@@ -85,7 +75,7 @@ impl From<ArchiveError> for Problem {
 
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
-        Self::bad(chain(&error))
+        Self::bad(sentence(&error))
     }
 }
 

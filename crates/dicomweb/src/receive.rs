@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use overread_dicom::read::{self, Opened};
-use overread_domain::{ContentHash, Uid};
+use overread_domain::{ContentHash, Uid, sentence};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
@@ -121,7 +121,7 @@ fn check(
         Ok(Opened::Dicom(object)) => object,
         Ok(Opened::Photograph(_)) => return Arrived::Refused(None, FailureReason::CannotUnderstand),
         Err(error) => {
-            tracing::info!(error = %crate::problem::chain(&error), "STOW-RS: a part was refused");
+            tracing::info!(error = %sentence(&error), "STOW-RS: a part was refused");
             return Arrived::Refused(None, FailureReason::CannotUnderstand);
         }
     };
@@ -140,7 +140,7 @@ fn check(
         return refused(FailureReason::TransferSyntaxNotSupported);
     };
     if let Err(error) = object.check_whole() {
-        tracing::info!(error = %crate::problem::chain(&error), "STOW-RS: an object was refused");
+        tracing::info!(error = %overread_domain::sentence(&error), "STOW-RS: an object was refused");
         return refused(FailureReason::CannotUnderstand);
     }
     let file = file.into_temp_path();

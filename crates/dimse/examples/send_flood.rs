@@ -205,7 +205,9 @@ impl Receiver for Forgetful {
     fn store(&self, _from: &Caller, _object: ReceivedObject) -> StoreStatus {
         StoreStatus::Success
     }
-    fn committed(&self, _from: &Caller, _report: CommitmentReport) {}
+    fn committed(&self, _from: &Caller, _report: CommitmentReport) -> bool {
+        true
+    }
     fn staging(&self) -> &Path {
         &self.0
     }

@@ -55,8 +55,9 @@ pub trait Receiver: Send + Sync + 'static {
     /// Blocks until the object is durable, or refused.
     fn store(&self, from: &Caller, object: ReceivedObject) -> StoreStatus;
 
-    /// A peer's answer to a storage commitment request, on an association that the peer opened.
-    fn committed(&self, from: &Caller, report: CommitmentReport);
+    /// A peer's answer to a storage commitment request, on an association that the peer opened. Blocks until it is durable; if not, the peer is answered
+    /// with a processing failure and may report again.
+    fn committed(&self, from: &Caller, report: CommitmentReport) -> bool;
 
     /// The folder where incoming files are written.
     fn staging(&self) -> &Path;

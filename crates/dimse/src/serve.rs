@@ -19,6 +19,7 @@ use crate::{Caller, StoreStatus, dataset, negotiation};
 const UNRECOGNISED: u16 = 0x0211;
 /// Status 0115: invalid argument value (PS3.7 §C.4.3), for a report that cannot be read.
 const INVALID_ARGUMENT: u16 = 0x0115;
+const PROCESSING_FAILURE: u16 = 0x0110;
 
 /// Serves a connection to its end, and logs how it ended: AE titles, never an instance.
 pub(crate) fn connection(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr, busy: &AtomicBool) {
@@ -164,8 +165,9 @@ impl Served<'_> {
             field::N_EVENT_REPORT if context.abstract_syntax == uids::STORAGE_COMMITMENT_PUSH_MODEL => {
                 match commitment::read_event(association, context, command)? {
                     Some(report) => {
-                        self.shared.receiver.committed(self.caller, report);
-                        commitment::answer_event(association, context, command, 0)
+                        let noted = self.shared.receiver.committed(self.caller, report);
+                        let status = if noted { 0 } else { PROCESSING_FAILURE };
+                        commitment::answer_event(association, context, command, status)
                     }
                     None => commitment::answer_event(association, context, command, INVALID_ARGUMENT),
                 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use common::{CT, ae, certificates, config, data_set, peer, slice, start, wait_for};
 use dicom_dictionary_std::uids;
 use overread_dimse::{
-    CommitmentAnswer, DimseError, Rejection, Sender, Side, StoreStatus, contexts_of, echo,
-    request_commitment, tls_client, tls_server,
+    CommitmentAnswer, DimseError, Rejection, Sender, StoreStatus, contexts_of, echo, request_commitment,
+    tls_client, tls_server,
 };
-use overread_domain::Uid;
+use overread_domain::{Side, Uid};
 
 fn uid(text: &str) -> Uid {
     Uid::parse(text).unwrap()
@@ -202,7 +202,7 @@ fn tls_is_spoken_with_whom_we_trust() {
     assert!(data_set(&keeper.kept.lock().unwrap()[0].file) == data_set(&std::fs::read(&file).unwrap()));
 
     let error = echo(&client(&others.authority, None, port)).unwrap_err();
-    assert!(matches!(error, DimseError::Tls { side: Side::Peers, .. }), "{error}");
+    assert!(matches!(error, DimseError::Tls { side: Side::Either, .. }), "{error}");
     // We speak TLS, the peer does not; and the other way round.
     let (plain, _keeper) = start(config());
     let error = echo(&client(&ours.authority, None, plain.address().port())).unwrap_err();

@@ -19,7 +19,11 @@ pub fn images() -> Need {
 
 /// The routes.
 pub fn routes(database: Database) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(status)).routes(routes!(studies)).with_state(database)
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(studies))
+        .routes(routes!(deliveries))
+        .with_state(database)
 }
 
 /// How the edge is.
@@ -84,7 +88,7 @@ async fn status(State(database): State<Database>) -> Result<Json<Status>, Proble
     }))
 }
 
-/// Which studies.
+/// Which of them.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -94,6 +98,15 @@ pub struct Which {
     /// At most so many, the latest first; 1 to 1000.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
+}
+
+fn limit_of(which: &Which) -> Result<i64, Problem> {
+    let limit = which.limit.unwrap_or(100);
+    if (1..=1000).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::bad_request("limit is between 1 and 1000"))
+    }
 }
 
 /// A study.
@@ -119,10 +132,7 @@ async fn studies(
     State(database): State<Database>,
     Query(which): Query<Which>,
 ) -> Result<Json<Vec<StudyView>>, Problem> {
-    let limit = which.limit.unwrap_or(100);
-    if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request("limit is between 1 and 1000"));
-    }
+    let limit = limit_of(&which)?;
     let mut conn = database.read().await.map_err(Problem::from)?;
     let rows = sqlx::query(
         "SELECT s.id, s.state, s.version, s.program, s.last_at, (SELECT COUNT(*) FROM results r WHERE r.study_uid = s.study_uid AND r.state = 'filed')
@@ -144,4 +154,57 @@ async fn studies(
         })
     };
     rows.iter().map(view).collect::<Result<_, _>>().map(Json).map_err(failed("listing studies"))
+}
+
+/// A result at a destination.
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryView {
+    /// Our own id of the result.
+    result: String,
+    /// Our own id of its study.
+    study: String,
+    /// The destination's name in the configuration.
+    destination: String,
+    /// `waiting`, `delivered`, `committed` (the peer keeps it: storage commitment), `not-offered` (delivered; the peer knows no storage commitment),
+    /// `uncommitted` (the peer does not keep all of it: it is sent again), `superseded` (a later version went out before the first attempt) or `withdrawn`
+    /// (the peer does not keep it, and a later version withdraws it).
+    state: String,
+    /// When it was first tried, in milliseconds since 1970.
+    attempted_at: Option<i64>,
+    /// When the destination last had all of it.
+    delivered_at: Option<i64>,
+    /// When the destination committed to keeping it.
+    committed_at: Option<i64>,
+}
+
+/// What became of results at their destinations, the latest results first.
+#[utoipa::path(get, path = "/api/v1/deliveries", params(Which), responses((status = 200, body = Vec<DeliveryView>), (status = 400, body = Problem)), tag = "deliveries")]
+async fn deliveries(
+    State(database): State<Database>,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<DeliveryView>>, Problem> {
+    let limit = limit_of(&which)?;
+    let mut conn = database.read().await.map_err(Problem::from)?;
+    let rows = sqlx::query(
+        "SELECT d.result, s.id, d.destination, d.state, d.attempted_at, d.delivered_at, d.committed_at
+         FROM deliveries d JOIN results r ON r.id = d.result JOIN studies s ON s.study_uid = r.study_uid
+         WHERE ($1 = '' OR d.state = $1) ORDER BY r.received_at DESC, d.result, d.destination LIMIT $2",
+    )
+    .bind(which.state.unwrap_or_default())
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(failed("listing deliveries"))?;
+    let view = |row: &sqlx::any::AnyRow| -> Result<DeliveryView, sqlx::Error> {
+        Ok(DeliveryView {
+            result: row.try_get(0)?,
+            study: row.try_get(1)?,
+            destination: row.try_get(2)?,
+            state: row.try_get(3)?,
+            attempted_at: row.try_get(4)?,
+            delivered_at: row.try_get(5)?,
+            committed_at: row.try_get(6)?,
+        })
+    };
+    rows.iter().map(view).collect::<Result<_, _>>().map(Json).map_err(failed("listing deliveries"))
 }

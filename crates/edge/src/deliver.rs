@@ -1,5 +1,7 @@
 //! Documents go to their destinations until they are acknowledged, the versions of a case in order.
 
+pub(crate) mod stow;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -8,12 +10,12 @@ use std::time::Duration;
 
 use overread_dimse::{AeTitle, DimseError, Peer, Sender, contexts_of};
 use overread_domain::Clock;
-use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job};
-use overread_store::{Database, Handler, LocalObject, ObjectKey, Objects, Trouble};
-use sqlx::Row;
+use overread_store::{Database, Handler, LocalObject, Objects, Trouble};
+use tokio::sync::Notify;
 
 use crate::config::{ClientTls, Config, Destination};
+use crate::deliveries::{Case, Delivery, Waiting};
 use crate::error::{EdgeError, sentence};
 
 /// Does the `deliver` jobs.
@@ -26,6 +28,8 @@ pub struct Deliver {
     pub clock: Clock,
     /// Destinations.
     pub config: Arc<Config>,
+    /// Wakes the jobs.
+    pub wake: Arc<Notify>,
 }
 
 impl Handler for Deliver {
@@ -36,72 +40,56 @@ impl Handler for Deliver {
 
 impl Deliver {
     async fn deliver(&self, job: &Job) -> Result<(), Trouble> {
-        let text = |key: &str| job.payload[key].as_str().unwrap_or("").to_owned();
-        let (study, program, name) = (text("study_uid"), text("program"), text("destination"));
-        let Some(destination) = self.config.destinations.get(&name) else {
-            return Err(Trouble::Never { why: format!("there is no [edge.destination.{name}] any more") });
+        let case = Case::of(job)?;
+        let Some(destination) = self.config.destinations.get(&case.destination) else {
+            let why = format!("there is no [edge.destination.{}] any more", case.destination);
+            return Err(Trouble::Never { why });
         };
-        let waiting = self.waiting(&study, &program, &name).await?;
-        for (index, result) in waiting.iter().enumerate() {
+        let waiting = case.waiting(&self.database).await?;
+        for (index, Waiting { delivery, attempted }) in waiting.iter().enumerate() {
             // A version that nobody has seen and that a later one replaces need not be sent at all.
-            if !result.attempted && index + 1 < waiting.len() {
-                self.note(&result.id, &name, "superseded").await?;
+            if !attempted && index + 1 < waiting.len() {
+                let mut tx = self.database.begin().await?;
+                delivery.turn(&mut tx, "waiting", "superseded").await?;
+                delivery.record(&mut tx, &self.clock, "superseded", serde_json::json!({})).await?;
+                Database::commit(tx).await?;
                 continue;
             }
-            self.note_attempt(&result.id, &name).await?;
-            let files = self.files(&result.id).await?;
+            delivery.note_attempt(&self.database, self.clock.now()).await?;
+            let mut files = vec![];
+            for document in delivery.documents(&self.database).await? {
+                files.push(self.objects.local(&document.object).await?);
+            }
             self.send(destination, files).await?;
-            self.note(&result.id, &name, "delivered").await?;
-            tracing::info!(result = result.id, destination = name, "a result was delivered");
+            self.note_delivered(delivery, destination).await?;
+            tracing::info!(
+                result = delivery.result,
+                destination = case.destination,
+                "a result was delivered"
+            );
         }
         let mut tx = self.database.begin().await?;
         jobs::finish(&mut tx, job).await?;
         Ok(Database::commit(tx).await?)
     }
 
-    /// Results of a case that the destination does not have yet, in the order of their versions.
-    async fn waiting(
-        &self,
-        study: &str,
-        program: &str,
-        destination: &str,
-    ) -> Result<Vec<WaitingResult>, Trouble> {
-        let query = || EdgeError::query("looking for what to deliver");
-        let mut conn = self.database.read().await?;
-        let rows = sqlx::query(
-            "SELECT r.id, d.attempted_at FROM deliveries d JOIN results r ON r.id = d.result
-             WHERE r.study_uid = $1 AND r.program = $2 AND d.destination = $3 AND d.state = 'waiting' ORDER BY r.case_version",
-        )
-        .bind(study.to_owned())
-        .bind(program.to_owned())
-        .bind(destination.to_owned())
-        .fetch_all(&mut *conn)
-        .await
-        .map_err(query())?;
-        let mut waiting = Vec::with_capacity(rows.len());
-        for row in rows {
-            let attempted: Option<i64> = row.try_get(1).map_err(query())?;
-            waiting
-                .push(WaitingResult { id: row.try_get(0).map_err(query())?, attempted: attempted.is_some() });
-        }
-        Ok(waiting)
-    }
-
-    async fn files(&self, result: &str) -> Result<Vec<LocalObject>, Trouble> {
-        let query = || EdgeError::query("looking for a result's documents");
-        let mut conn = self.database.read().await?;
-        let rows = sqlx::query("SELECT i.object FROM result_objects o JOIN instances i ON i.sop_uid = o.sop_uid WHERE o.result = $1 ORDER BY o.position")
-            .bind(result.to_owned())
-            .fetch_all(&mut *conn)
+    async fn note_delivered(&self, delivery: &Delivery, destination: &Destination) -> Result<(), Trouble> {
+        let now = self.clock.now();
+        let mut tx = self.database.begin().await?;
+        sqlx::query("UPDATE deliveries SET state = 'delivered', delivered_at = $1 WHERE result = $2 AND destination = $3")
+            .bind(now.0)
+            .bind(delivery.result.clone())
+            .bind(delivery.destination.clone())
+            .execute(&mut *tx)
             .await
-            .map_err(query())?;
-        drop(conn);
-        let mut files = Vec::with_capacity(rows.len());
-        for row in rows {
-            let key: String = row.try_get(0).map_err(query())?;
-            files.push(self.objects.local(&ObjectKey::parse(&key)?).await?);
+            .map_err(EdgeError::query("noting a delivery"))?;
+        if matches!(destination, Destination::Dimse { storage_commitment: true, .. }) {
+            delivery.ask_commitment(&mut tx, now, now).await?;
         }
-        Ok(files)
+        delivery.record(&mut tx, &self.clock, "delivered", serde_json::json!({})).await?;
+        Database::commit(tx).await?;
+        self.wake.notify_waiters();
+        Ok(())
     }
 
     async fn send(&self, destination: &Destination, files: Vec<LocalObject>) -> Result<(), Trouble> {
@@ -111,48 +99,12 @@ impl Deliver {
                 let sent = tokio::task::spawn_blocking(move || store(&peer, &files)).await;
                 sent.map_err(|_| Trouble::Failed { why: "the sender panicked".into() })?
             }
-            Destination::Stow { url, token_file, authority } => {
-                stow(url, token_file.as_deref(), authority.as_deref(), &files).await
+            Destination::Stow { .. } => {
+                let paths: Vec<&Path> = files.iter().map(LocalObject::path).collect();
+                stow::send(destination, &paths).await
             }
         }
     }
-
-    async fn note_attempt(&self, result: &str, destination: &str) -> Result<(), Trouble> {
-        let mut tx = self.database.begin().await?;
-        sqlx::query("UPDATE deliveries SET attempted_at = COALESCE(attempted_at, $1) WHERE result = $2 AND destination = $3")
-            .bind(self.clock.now().0)
-            .bind(result.to_owned())
-            .bind(destination.to_owned())
-            .execute(&mut *tx)
-            .await
-            .map_err(EdgeError::query("noting an attempt"))?;
-        Ok(Database::commit(tx).await?)
-    }
-
-    async fn note(&self, result: &str, destination: &str, state: &str) -> Result<(), Trouble> {
-        let now = self.clock.now();
-        let mut tx = self.database.begin().await?;
-        sqlx::query(
-            "UPDATE deliveries SET state = $1, delivered_at = $2 WHERE result = $3 AND destination = $4",
-        )
-        .bind(state.to_owned())
-        .bind(now.0)
-        .bind(result.to_owned())
-        .bind(destination.to_owned())
-        .execute(&mut *tx)
-        .await
-        .map_err(EdgeError::query("noting a delivery"))?;
-        let action = format!("result.{state}");
-        let detail = serde_json::json!({ "destination": destination });
-        audit::append(&mut tx, &Event { at: now, actor: "edge", action: &action, subject: result, detail })
-            .await?;
-        Ok(Database::commit(tx).await?)
-    }
-}
-
-struct WaitingResult {
-    id: String,
-    attempted: bool,
 }
 
 /// The peer of a C-STORE destination.
@@ -185,12 +137,15 @@ fn client_tls(tls: &ClientTls) -> Result<Arc<rustls::ClientConfig>, Trouble> {
     overread_dimse::tls_client(&authority, identity).map_err(|e| Trouble::Failed { why: sentence(&e) })
 }
 
+/// What a peer's failure means for a job.
+pub(crate) fn dimse_trouble(error: &DimseError) -> Trouble {
+    let why = sentence(error);
+    if error.is_passing() { Trouble::Later { why } } else { Trouble::Failed { why } }
+}
+
 /// Sends files over one association. A repeat is the same objects: a peer that has them already says so.
 fn store(peer: &Peer, files: &[LocalObject]) -> Result<(), Trouble> {
-    let trouble = |e: DimseError| {
-        let why = sentence(&e);
-        if e.is_passing() { Trouble::Later { why } } else { Trouble::Failed { why } }
-    };
+    let trouble = |e: DimseError| dimse_trouble(&e);
     let paths: Vec<&Path> = files.iter().map(LocalObject::path).collect();
     let contexts = contexts_of(&paths).map_err(trouble)?;
     let mut sender = Sender::connect(peer, &contexts).map_err(trouble)?;
@@ -208,53 +163,4 @@ fn store(peer: &Peer, files: &[LocalObject]) -> Result<(), Trouble> {
         }
     }
     sender.release().map_err(trouble)
-}
-
-/// Sends files by STOW-RS (PS3.18 §10.5), one request.
-async fn stow(
-    url: &str,
-    token_file: Option<&Path>,
-    authority: Option<&Path>,
-    files: &[LocalObject],
-) -> Result<(), Trouble> {
-    let failed =
-        |what: &str, e: &dyn std::error::Error| Trouble::Failed { why: format!("{what}: {}", sentence(e)) };
-    let mut builder = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(10))
-        .read_timeout(Duration::from_secs(60));
-    if let Some(path) = authority {
-        let pem = std::fs::read(path).map_err(|e| failed("reading the destination's authority", &e))?;
-        let certificate =
-            reqwest::Certificate::from_pem(&pem).map_err(|e| failed("the destination's authority", &e))?;
-        builder = builder.tls_certs_merge([certificate]);
-    }
-    let client = builder.build().map_err(|e| failed("setting up the request", &e))?;
-    let boundary = format!("overread-{:032x}", rand::random::<u128>());
-    let mut body = Vec::new();
-    for file in files {
-        let bytes = std::fs::read(file.path()).map_err(|e| failed("reading a document", &e))?;
-        body.extend(format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n").into_bytes());
-        body.extend(bytes);
-        body.extend(b"\r\n");
-    }
-    body.extend(format!("--{boundary}--\r\n").into_bytes());
-    let mut request = client
-        .post(format!("{}/studies", url.trim_end_matches('/')))
-        .header("content-type", format!("multipart/related; type=\"application/dicom\"; boundary={boundary}"))
-        .header("accept", "application/dicom+json")
-        .body(body);
-    if let Some(path) = token_file {
-        let token =
-            std::fs::read_to_string(path).map_err(|e| failed("reading the destination's token", &e))?;
-        request = request.bearer_auth(token.trim());
-    }
-    let answer = request.send().await.map_err(|e| Trouble::Later { why: sentence(&e.without_url()) })?;
-    let status = answer.status();
-    let why = format!("the destination answered {status}");
-    match status.as_u16() {
-        200 => Ok(()),
-        408 | 429 | 500..=599 => Err(Trouble::Later { why }),
-        // 202: some were not stored.
-        _ => Err(Trouble::Failed { why }),
-    }
 }

@@ -8,8 +8,8 @@ use overread_dimse::{
     AeTitle, Caller, CommitmentReport, ReceivedObject, Receiver, Scp, ScpConfig, ScpHandle, StoreStatus,
 };
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
+use crate::commitment::Reports;
 use crate::config::{Config, ConfigError, Dimse};
 use crate::error::{EdgeError, sentence};
 use crate::intake::{Arrival, Intake, Refusal};
@@ -17,7 +17,7 @@ use crate::intake::{Arrival, Intake, Refusal};
 struct Door {
     intake: Intake,
     runtime: Handle,
-    reports: mpsc::UnboundedSender<CommitmentReport>,
+    reports: Reports,
 }
 
 impl Receiver for Door {
@@ -40,8 +40,12 @@ impl Receiver for Door {
         }
     }
 
-    fn committed(&self, _from: &Caller, report: CommitmentReport) {
-        let _ = self.reports.send(report);
+    fn committed(&self, _from: &Caller, report: CommitmentReport) -> bool {
+        let noted = self.runtime.block_on(self.reports.take(&report));
+        if let Err(e) = &noted {
+            tracing::error!("a report on storage commitment was not noted: {}", sentence(e));
+        }
+        noted.is_ok()
     }
 
     fn staging(&self) -> &Path {
@@ -57,11 +61,7 @@ impl Receiver for Door {
 ///
 /// # Errors
 /// A key of the configuration does not work, or the port is taken.
-pub fn open(
-    config: &Config,
-    intake: Intake,
-    reports: mpsc::UnboundedSender<CommitmentReport>,
-) -> Result<ScpHandle, EdgeError> {
+pub(crate) fn open(config: &Config, intake: Intake, reports: Reports) -> Result<ScpHandle, EdgeError> {
     let dimse = &config.dimse;
     let title = |key: &str, text: &str| {
         AeTitle::parse(text)
@@ -88,7 +88,8 @@ pub fn open(
     })
 }
 
-fn tls(dimse: &Dimse) -> Result<Option<Arc<rustls::ServerConfig>>, EdgeError> {
+/// TLS of the door, if it is set.
+pub(crate) fn tls(dimse: &Dimse) -> Result<Option<Arc<rustls::ServerConfig>>, EdgeError> {
     let Some(tls) = &dimse.tls else { return Ok(None) };
     let read = |key: &str, path: &Path| {
         std::fs::read(path).map_err(|e| ConfigError {

@@ -1,5 +1,6 @@
 //! What can go wrong at the edge. Nothing here holds identity: messages name our own rows, tags and peers.
 
+pub(crate) use overread_domain::sentence;
 use overread_store::StoreError;
 
 /// Why the edge did not do what it was asked.
@@ -23,6 +24,14 @@ pub enum EdgeError {
         doing: &'static str,
         /// Why.
         source: sqlx::Error,
+    },
+    /// A row holds what we would not have written.
+    #[error("{what} in the database is not as we write it")]
+    Row {
+        /// What the row is about.
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A door could not be opened.
     #[error("{what} cannot be opened at {address}")]
@@ -70,15 +79,4 @@ impl From<EdgeError> for overread_store::Trouble {
         let why = sentence(&error);
         if error.is_passing() { Self::Later { why } } else { Self::Failed { why } }
     }
-}
-
-/// An error with its causes, as one sentence.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

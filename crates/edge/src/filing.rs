@@ -7,19 +7,20 @@ use std::sync::Arc;
 
 use overread_dicom::read::{self, Limits, Opened};
 use overread_dicom::write::{
-    Algorithm, Capture, InstanceReference, Release, Report, ResultIdentity, SourceContext, Stamp,
-    VisualExplanation, capture::secondary_capture, rejection_note, report::structured_report, to_part10,
+    Algorithm, FiledCapture, InstanceReference, Release, ResultIdentity, SourceContext, Stamp, filing,
+    rejection_note, to_part10,
 };
 use overread_domain::{Clock, ContentHash, GridSize, Uid};
 use overread_store::audit::{self, Event};
-use overread_store::jobs::{self, Job, NewJob};
+use overread_store::jobs::{self, Job};
 use overread_store::{Database, Handler, ObjectKey, Objects, Trouble, Tx};
-use overread_wire::{Link, LinkError, ResultMessage};
+use overread_wire::{CaptureReference, Link, LinkError, ResultMessage};
 use sha2::{Digest, Sha256};
 use sqlx::Row;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::deliveries::Case;
 use crate::describe::describe;
 use crate::error::{EdgeError, sentence};
 
@@ -83,7 +84,7 @@ impl<L: Link> Filing<L> {
         let source = self.source(&study_uid, &message).await?;
         let pictures = self.pictures(&message).await?;
         let predecessors = self.predecessors(&study_uid, &message).await?;
-        let documents = self.documents(&source, &message, &pictures, &predecessors)?;
+        let documents = self.documents(&source, &message, pictures, &predecessors)?;
         self.keep(job, &study_uid, &message, documents).await
     }
 
@@ -197,7 +198,7 @@ impl<L: Link> Filing<L> {
         &self,
         source: &SourceContext,
         message: &ResultMessage,
-        pictures: &[(GridSize, Vec<u8>)],
+        pictures: Vec<(GridSize, Vec<u8>)>,
         before: &[Predecessor],
     ) -> Result<Vec<Document>, Trouble> {
         let algorithm = Algorithm {
@@ -211,38 +212,24 @@ impl<L: Link> Filing<L> {
         // The reading's own time: made again, it is the same document.
         let stamp = Stamp::new(message.read_at.0 / 1000, self.utc_offset_minutes);
         let write = |e: overread_dicom::write::WriteError| failed("making a document", &e);
-        let (mut documents, mut visual) = (Vec::new(), Vec::new());
-        for (number, (capture, (size, rgb))) in (1..).zip(message.captures.iter().zip(pictures)) {
-            let capture_of = Capture {
-                label: &capture.label,
-                number,
-                description: &capture.description,
-                size: *size,
-                rgb,
-            };
-            let object =
-                secondary_capture(source, &algorithm, &identity, stamp, &capture_of).map_err(write)?;
-            let reference = InstanceReference::to(&object).map_err(write)?;
-            if capture.explains {
-                visual.push(VisualExplanation { label: capture.label.clone(), image: reference.clone() });
-            }
-            documents.push(Document {
-                reference,
-                kind: "capture",
-                bytes: to_part10(&object).map_err(write)?,
-            });
-        }
         let replaced: Vec<_> = before.iter().filter(|p| p.is_report).map(|p| p.reference.clone()).collect();
-        let report = Report {
+        let captures: Vec<FiledCapture> =
+            message.captures.iter().zip(pictures).map(|(told, (size, rgb))| filed(told, size, rgb)).collect();
+        let filing = filing::Filing {
             findings: &message.findings,
             not_assessed: message.not_assessed.as_ref(),
-            explanations: &visual,
+            captures: &captures,
             predecessors: &replaced,
             release: Release::Preliminary,
         };
-        let object = structured_report(source, &algorithm, &identity, stamp, &report).map_err(write)?;
-        let reference = InstanceReference::to(&object).map_err(write)?;
-        documents.push(Document { reference, kind: "report", bytes: to_part10(&object).map_err(write)? });
+        let made = filing::documents(source, &algorithm, &identity, stamp, &filing).map_err(write)?;
+        // The report comes after its captures.
+        let kind = |n: usize| if n < captures.len() { "capture" } else { "report" };
+        let mut documents: Vec<Document> = made
+            .into_iter()
+            .enumerate()
+            .map(|(n, (reference, bytes))| Document { reference, kind: kind(n), bytes })
+            .collect();
         // Last, so that whoever hides the old result has the new one already (IHE IOCM).
         if !before.is_empty() {
             let withdrawn: Vec<_> = before.iter().map(|p| p.reference.clone()).collect();
@@ -312,14 +299,13 @@ impl<L: Link> Filing<L> {
                 .execute(&mut *tx)
                 .await
                 .map_err(EdgeError::query("asking for a delivery"))?;
-            let payload = serde_json::json!({ "study_uid": study_uid, "program": message.program, "destination": destination });
-            let key = format!("{study_id}:{}:{destination}", message.program);
-            jobs::enqueue(
-                &mut tx,
-                &NewJob { kind: "deliver", key: &key, payload, priority: 1, run_at: now },
-                now,
-            )
-            .await?;
+            let case = Case {
+                study: study_id.clone(),
+                study_uid: study_uid.to_owned(),
+                program: message.program.clone(),
+                destination,
+            };
+            case.ask(&mut tx, now).await?;
         }
         jobs::finish(&mut tx, job).await?;
         audit::append(
@@ -336,6 +322,16 @@ impl<L: Link> Filing<L> {
         Database::commit(tx).await?;
         self.wake.notify_waiters();
         Ok(())
+    }
+}
+
+fn filed(told: &CaptureReference, size: GridSize, rgb: Vec<u8>) -> FiledCapture {
+    FiledCapture {
+        label: told.label.clone(),
+        explains: told.explains.then(|| told.label.clone()),
+        description: told.description.clone(),
+        size,
+        rgb,
     }
 }
 

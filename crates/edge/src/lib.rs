@@ -2,16 +2,20 @@
 //!
 //! In reading order: [`config`] is what a site sets; [`door`], [`photographs`] and [`intake`] take images in, `commit` makes them durable, [`describe`] is what is kept beside them; [`assemble`] and
 //! [`rules`] tell when a study is complete and which program it is for; [`send`] gives it to the service over the [`link`]; [`inbox`] takes results
-//! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS. Between each two lies a durable job.
+//! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS, `commitment` asks whether it keeps them; `deliveries` holds what became of
+//! each. Between each two lies a durable job. [`checkup`] examines all of it before it runs, or while it does.
 //!
 //! It never names the crates that read images or run the service.
 
 mod api;
 pub mod archive;
 pub mod assemble;
+pub mod checkup;
 mod commit;
+mod commitment;
 pub mod config;
 pub mod deliver;
+mod deliveries;
 pub mod describe;
 pub mod door;
 mod error;
@@ -27,6 +31,6 @@ mod schema;
 pub mod send;
 
 pub use config::{Config, LinkConfig};
-pub use error::{EdgeError, sentence};
+pub use error::EdgeError;
 pub use role::Edge;
 pub use schema::MIGRATIONS;

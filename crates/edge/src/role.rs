@@ -1,5 +1,6 @@
 //! The edge as a running role: everything is opened, wired, and closed again in order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,15 @@ use overread_dicom::read::Limits;
 use overread_dimse::ScpHandle;
 use overread_domain::Clock;
 use overread_http::{Common, Door, Listener};
-use overread_store::{Database, Objects, Runner, RunnerConfig, RunnerHandle};
-use tokio::sync::{Notify, mpsc, watch};
+use overread_store::{Database, Objects, Runner, RunnerConfig, RunnerHandle, jobs};
+use tokio::sync::{Notify, watch};
 
 use crate::archive::EdgeArchive;
 use crate::assemble::Assemble;
+use crate::commitment::{Commit, Reports};
 use crate::config::{Config, LinkConfig};
 use crate::deliver::Deliver;
+use crate::deliveries::{COMMIT, DELIVER};
 use crate::error::EdgeError;
 use crate::filing::Filing;
 use crate::inbox::Inbox;
@@ -44,6 +47,37 @@ fn start<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     move |e| EdgeError::Start { doing, source: e.into() }
 }
 
+/// The handlers of deliveries and of their storage commitment, those of each destination apart. Jobs for a destination that the configuration does not
+/// name any more have theirs too: it tells a person.
+async fn deliveries(
+    mut runner: Runner,
+    config: &Arc<Config>,
+    objects: &Objects,
+    reports: &Reports,
+) -> Result<Runner, EdgeError> {
+    let deliver = Arc::new(Deliver {
+        database: reports.database.clone(),
+        objects: objects.clone(),
+        clock: reports.clock.clone(),
+        config: Arc::clone(config),
+        wake: Arc::clone(&reports.wake),
+    });
+    let commit = Arc::new(Commit { reports: reports.clone(), config: Arc::clone(config) });
+    let mut kinds = BTreeSet::new();
+    for name in config.destinations.keys() {
+        kinds.extend([format!("{DELIVER}{name}"), format!("{COMMIT}{name}")]);
+    }
+    kinds.extend(jobs::counts(&reports.database).await?.into_iter().map(|count| count.kind));
+    for kind in &kinds {
+        if kind.starts_with(DELIVER) {
+            runner = runner.handle(kind, 2, deliver.clone());
+        } else if kind.starts_with(COMMIT) {
+            runner = runner.handle(kind, 1, commit.clone());
+        }
+    }
+    Ok(runner)
+}
+
 impl Edge {
     /// Opens database, objects, key and doors, recovers jobs, and starts to work.
     ///
@@ -54,10 +88,10 @@ impl Edge {
         link: &LinkConfig,
         codec: overread_dicomweb::CodecFactory,
         utc_offset_minutes: i16,
+        clock: Clock,
     ) -> Result<Self, EdgeError> {
         config.check()?;
         let config = Arc::new(config);
-        let clock = Clock::machine();
         let database = Database::open(&config.database_url(), "edge", MIGRATIONS).await?;
         let objects = Objects::open(&config.objects_url(), &config.data.join("staging")).await?;
         let key = PseudonymKey::load_or_create(&config.data.join("pseudonym.key"))
@@ -78,8 +112,9 @@ impl Edge {
             pseudonym: Box::new(move |uid| pseudonym.uid(UidKind::Study, uid)),
         };
         let intake = Intake::start(committer, limits.clone(), config.limits.reserve_bytes);
-        let runner = RunnerConfig { max_attempts: config.max_attempts, ..RunnerConfig::new(&config.node) };
         let offset = config.utc_offset_minutes.unwrap_or(utc_offset_minutes);
+        let reports = Reports { database: database.clone(), clock: clock.clone(), wake: Arc::clone(&wake) };
+        let runner = RunnerConfig { max_attempts: config.max_attempts, ..RunnerConfig::new(&config.node) };
         let runner = Runner::new(database.clone(), clock.clone(), runner, Arc::clone(&wake))
             .handle(
                 "complete",
@@ -117,36 +152,13 @@ impl Edge {
                     utc_offset_minutes: offset,
                     wake: Arc::clone(&wake),
                 }),
-            )
-            .handle(
-                "deliver",
-                4,
-                Arc::new(Deliver {
-                    database: database.clone(),
-                    objects: objects.clone(),
-                    clock: clock.clone(),
-                    config: Arc::clone(&config),
-                }),
-            )
-            .start()
-            .await?;
+            );
+        let runner = deliveries(runner, &config, &objects, &reports).await?.start().await?;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(
             Inbox { database: database.clone(), clock: clock.clone(), link, wake: Arc::clone(&wake) }
                 .run(stopped),
         );
-        // Reports of storage commitment are logged until deliveries ask for it.
-        let (reports, mut reported) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(report) = reported.recv().await {
-                let overread_dimse::CommitmentReport { committed, failed, .. } = report;
-                tracing::info!(
-                    committed = committed.len(),
-                    failed = failed.len(),
-                    "a peer reported on storage commitment"
-                );
-            }
-        });
         let dimse = door::open(&config, intake.clone(), reports)?;
         let listener = overread_http::bind(&config.http).map_err(|e| EdgeError::Door {
             what: "the HTTP door",

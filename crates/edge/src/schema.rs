@@ -3,7 +3,9 @@
 use overread_store::Migration;
 
 /// In order; a released one is never changed.
-pub const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[FIRST, COMMITMENT, overread_http::tokens::migration(3)];
+
+const FIRST: Migration = Migration {
     version: 1,
     name: "studies, instances, results, deliveries",
     sql: "\
@@ -80,4 +82,13 @@ CREATE TABLE cursors (
   name TEXT PRIMARY KEY,
   position BIGINT NOT NULL
 )",
-}];
+};
+
+const COMMITMENT: Migration = Migration {
+    version: 2,
+    name: "storage commitment, studies that are held",
+    sql: "\
+ALTER TABLE deliveries ADD COLUMN requests BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN resent BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE studies ADD COLUMN reason TEXT",
+};

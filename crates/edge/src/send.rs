@@ -4,9 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use overread_deid::facts::{Stated, facts};
 use overread_deid::{Pseudonymiser, Pseudonymous};
 use overread_dicom::read::Limits;
-use overread_domain::{AgeBand, Clock, Laterality, Millis, Uid};
+use overread_domain::{Clock, Millis, Uid};
 use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job};
 use overread_store::{Database, Handler, ObjectKey, Objects, Trouble};
@@ -203,27 +204,22 @@ impl<L: Link> Send<L> {
 
 /// What crosses beside the objects: coded values only.
 fn manifest(study: &Study, outgoing: &Outgoing, instances: Vec<InstanceEntry>) -> StudyManifest {
-    let facts: Vec<&ImageFacts> = study.images.iter().map(|i| &i.facts).collect();
-    let first = facts.first();
-    let agreed = |of: fn(&ImageFacts) -> &str| {
-        let value = first.map(|f| of(f)).filter(|v| !v.is_empty())?;
-        facts.iter().all(|f| of(f) == value).then(|| value.to_owned())
-    };
-    // A view is a code of the standard's; anything else a technician typed stays here.
-    let coded = |text: &String| {
-        text.len() <= 16
-            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b' ' | b'_'))
-    };
+    let facts = facts(study.images.iter().map(|image| Stated {
+        age_years: image.facts.age_years,
+        sex: image.facts.sex,
+        laterality: &image.facts.laterality,
+        view: &image.facts.view,
+    }));
     StudyManifest {
         wire: overread_wire::VERSION,
         study: study.pseudonym.clone(),
         version: outgoing.version,
         program_hint: outgoing.program.clone(),
         priority: outgoing.priority,
-        age_band: first.and_then(|f| f.age_years).and_then(AgeBand::of_years),
-        sex: first.and_then(|f| f.sex),
-        laterality: agreed(|f| &f.laterality).as_deref().and_then(Laterality::parse),
-        view: agreed(|f| &f.view).filter(coded),
+        age_band: facts.age_band,
+        sex: facts.sex,
+        laterality: facts.laterality,
+        view: facts.view,
         complete_at: Millis(study.last_at),
         instances,
     }

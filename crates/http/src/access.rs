@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use overread_domain::{Clock, Millis};
+use overread_domain::{Clock, Millis, sentence};
 use overread_store::Database;
 
 use crate::config::Auth;
@@ -123,7 +123,7 @@ impl Access {
             let (db, id) = (self.db.clone(), token.id.clone());
             tokio::spawn(async move {
                 if let Err(error) = tokens::touch(&db, now, &id).await {
-                    tracing::debug!(error = %problem::chain(&error), "a token's use was not noted");
+                    tracing::debug!(error = %sentence(&error), "a token's use was not noted");
                 }
             });
         }

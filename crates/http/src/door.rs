@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
-use overread_domain::Clock;
+use overread_domain::{Clock, sentence};
 use overread_store::Database;
 use tokio::sync::Notify;
 use utoipa::openapi::OpenApi;
@@ -16,7 +16,7 @@ use crate::config::HttpConfig;
 use crate::events::Events;
 use crate::health::Health;
 use crate::meter::Meter;
-use crate::{Scope, audit, events, health, jobs, layers, meter, openapi, problem};
+use crate::{Scope, audit, events, health, jobs, layers, meter, openapi};
 
 /// What the shared routes work on; a role's own state gives it by `FromRef`. Clones share everything.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ impl Door {
         let db = common.db.clone();
         let health = Health::default().check("database", Duration::from_secs(5), move || {
             let db = db.clone();
-            async move { db.ping().await.map_err(|error| problem::chain(&error)) }
+            async move { db.ping().await.map_err(|error| sentence(&error)) }
         });
         let door = Self {
             title: title.to_owned(),

@@ -8,11 +8,12 @@ use axum::extract::{FromRef, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use overread_domain::sentence;
 use overread_store::jobs;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{Common, problem};
+use crate::Common;
 
 /// Upper bounds of duration buckets, in seconds.
 const BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -33,7 +34,7 @@ impl Meter {
     ///
     /// A process where another recorder was installed before has none of these metrics: the log says so, the door opens all the same.
     pub fn install() -> Self {
-        let installed = INSTALLED.get_or_init(|| install().map_err(|error| problem::chain(&error)));
+        let installed = INSTALLED.get_or_init(|| install().map_err(|error| sentence(&error)));
         match installed {
             Ok(handle) => Self(handle.clone()),
             Err(error) => {

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use overread_domain::sentence;
 use overread_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -81,7 +82,7 @@ impl Problem {
     /// 500: the cause goes to the log, the client gets a number that finds it there.
     pub fn internal(cause: &(dyn Error + 'static)) -> Self {
         let mark = mark();
-        tracing::error!(error_id = %mark, error = %chain(cause), "a request failed");
+        tracing::error!(error_id = %mark, error = %sentence(cause), "a request failed");
         Self::marked(&mark)
     }
 
@@ -135,14 +136,14 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_full() {
-            tracing::warn!(error = %chain(&error), "refused a request: no space");
+            tracing::warn!(error = %sentence(&error), "refused a request: no space");
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "the disk is full; it goes on by itself once there is space",
             );
         }
         if error.is_passing() {
-            tracing::warn!(error = %chain(&error), "refused a request for now");
+            tracing::warn!(error = %sentence(&error), "refused a request for now");
             return Self::busy("the database or the object store is away; try again later");
         }
         Self::internal(&error)
@@ -152,18 +153,6 @@ impl From<StoreError> for Problem {
 /// A number that finds a line in the log.
 pub(crate) fn mark() -> String {
     format!("{:016x}", rand::random::<u64>())
-}
-
-/// An error with its causes, for the log.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -184,7 +173,6 @@ mod tests {
         assert_eq!(problem.status, 500);
         assert!(!text.contains("query") && !text.contains("secrets"), "{text}");
         assert!(text.contains("urn:overread:error:"), "{text}");
-        assert_eq!(chain(&Outer(Inner)), "a query failed: table secrets is gone");
     }
 
     #[test]

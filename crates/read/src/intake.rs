@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use overread_dicom::read::{self, Header, Limits, Opened};
-use overread_domain::{Sex, Uid};
+use overread_domain::{Sex, Uid, sentence};
 use sha2::{Digest, Sha256};
 
 /// One image file of a study, and what its header says.
@@ -163,18 +163,6 @@ fn uid_of(hash: Sha256) -> Uid {
     let mut bits = [0; 16];
     bits.copy_from_slice(&digest[..16]);
     Uid::from_hash(bits)
-}
-
-/// An error with its causes, as one sentence.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 type Found = Result<PathBuf, (PathBuf, String)>;

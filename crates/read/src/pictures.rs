@@ -1,9 +1,9 @@
 //! The pictures of a reading: each explained finding over the frame that it is about, else the plain image.
 
-use overread_domain::{Explanation, GridSize};
+use overread_domain::{Explanation, GridSize, sentence};
 use overread_infer::InferError;
 
-use crate::intake::{Study, sentence};
+use crate::intake::Study;
 use crate::overlay::{self, PANEL, Picture, finding_line};
 use crate::reader::{FrameRef, Reader, Reading};
 

@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
-use overread_domain::{Decision, Explanation, Finding, GridSize, ImageGrid, NotAssessed};
+use overread_domain::{Decision, Explanation, Finding, GridSize, ImageGrid, NotAssessed, sentence};
 use overread_infer::engine::ImageOutput;
 use overread_infer::faithfulness::{self, Faithfulness};
 use overread_infer::manifest::{AggregationMethod, Fit, Model};
 use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
 
-use crate::intake::{ImageFile, Study, sentence};
+use crate::intake::{ImageFile, Study};
 use crate::program::Program;
 
 /// Most frames of a study that one program reads; a cine or series is sampled evenly above it.

@@ -5,12 +5,12 @@
 
 use std::path::PathBuf;
 
-use overread_domain::{CodedConcept, Decision, Finding, Uid};
+use overread_domain::{CodedConcept, Decision, Finding, Uid, sentence};
 use overread_infer::faithfulness::Faithfulness;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::intake::{Study, sentence};
+use crate::intake::Study;
 use crate::program::Program;
 use crate::reader::{FrameExplanation, FrameOutcome, Options, Reader, Reading, ReadingError, Spent, path_of};
 

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use overread_dicom::read::{CodecHost, Limits};
-use overread_domain::NotAssessed;
+use overread_domain::{NotAssessed, sentence};
 use overread_infer::{Pack, Runtime};
-use overread_read::intake::{Study, sentence};
+use overread_read::intake::Study;
 use overread_read::reader::{Options, ReadingError};
 use overread_read::{Program, Reader, Workers, pictures, result};
 use overread_wire::AlgorithmReference;

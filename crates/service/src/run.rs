@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use overread_domain::Clock;
+use overread_domain::{Clock, sentence};
 use overread_http::tokens::Secret;
 use overread_http::{Door, FixedToken, Scope, serve};
 use overread_infer::{Pack, Runtime};
@@ -87,7 +87,7 @@ pub fn door(service: &Arc<Service>, config: &Config) -> Result<(Router, OpenApi)
         .add(Scope::Operate, api::operate(Arc::clone(service)))
         .check("objects", PATIENCE, move || {
             let objects = objects.clone();
-            async move { objects.ping().await.map_err(|e| overread_read::intake::sentence(&e)) }
+            async move { objects.ping().await.map_err(|e| sentence(&e)) }
         })
         .build()
         .map_err(ServiceError::Document)

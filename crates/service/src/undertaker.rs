@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use overread_domain::{CaseEvent, CaseState};
+use overread_domain::{CaseEvent, CaseState, sentence};
 use overread_store::{Database, StoreError, audit, jobs};
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ const PAGE: i64 = 200;
 pub(crate) async fn watch(service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         if let Err(e) = round(&service).await {
-            tracing::debug!("dead jobs were not looked through: {}", overread_read::intake::sentence(&e));
+            tracing::debug!("dead jobs were not looked through: {}", sentence(&e));
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}

@@ -1,5 +1,7 @@
 //! What can go wrong with databases and objects.
 
+use overread_domain::sentence;
+
 /// Why the store did not do what it was asked. Messages hold no secret of an address and no value of a row.
 #[derive(thiserror::Error)]
 pub enum StoreError {
@@ -78,17 +80,6 @@ pub enum StoreError {
         /// Why.
         source: serde_json::Error,
     },
-}
-
-/// An error and all its causes in a line.
-pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// As for people: a derived one would print PostgreSQL's detail of an error, which holds values of the row.

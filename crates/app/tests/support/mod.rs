@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 pub mod edge;
+pub mod site;
 
 use std::path::Path;
 use std::process::{Command, Output};

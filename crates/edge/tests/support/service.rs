@@ -1,0 +1,103 @@
+//! A service at the other end of the link: it keeps what it is given and answers every study that comes with one finding.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use overread_domain::{ContentHash, Millis};
+use overread_wire::{Cursor, ResultMessage, ResultPage, StudyManifest, paths};
+
+#[derive(Clone, Default)]
+struct Kept {
+    objects: Arc<Mutex<HashMap<String, Bytes>>>,
+    studies: Arc<Mutex<Vec<StudyManifest>>>,
+    results: Arc<Mutex<Vec<ResultMessage>>>,
+}
+
+/// A running one.
+pub struct Service {
+    kept: Kept,
+    port: u16,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Service {
+    pub fn start() -> Self {
+        let kept = Kept::default();
+        let router = Router::new()
+            .route(paths::MISSING, post(missing))
+            .route(paths::OBJECT, put(put_object))
+            .route(paths::STUDY, put(put_study))
+            .route(paths::RESULTS, get(results))
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .with_state(kept.clone());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { kept, port, _runtime: runtime }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The studies that it was given, in order.
+    pub fn studies(&self) -> Vec<StudyManifest> {
+        self.kept.studies.lock().unwrap().clone()
+    }
+
+    /// How many objects it was given.
+    pub fn objects(&self) -> usize {
+        self.kept.objects.lock().unwrap().len()
+    }
+}
+
+async fn missing(State(kept): State<Kept>, Json(hashes): Json<Vec<ContentHash>>) -> Json<Vec<ContentHash>> {
+    let objects = kept.objects.lock().unwrap();
+    Json(hashes.into_iter().filter(|h| !objects.contains_key(h.as_str())).collect())
+}
+
+async fn put_object(State(kept): State<Kept>, Path(sha256): Path<String>, body: Bytes) {
+    kept.objects.lock().unwrap().insert(sha256, body);
+}
+
+async fn put_study(State(kept): State<Kept>, Json(study): Json<StudyManifest>) {
+    let mut results = kept.results.lock().unwrap();
+    let earlier = results.iter().filter(|r| r.study == study.study);
+    let mut result = golden();
+    result.case_version = u32::try_from(earlier.count()).unwrap() + 1;
+    result.study = study.study.clone();
+    result.study_version = study.version;
+    result.images = study.instances.iter().map(|i| i.instance.clone()).collect();
+    result.read_at = Millis(study.complete_at.0);
+    results.push(result);
+    kept.studies.lock().unwrap().push(study);
+}
+
+async fn results(State(kept): State<Kept>, Query(query): Query<HashMap<String, usize>>) -> Json<ResultPage> {
+    let after = query["after"];
+    // Whoever asks waits a little, as at a real one.
+    for _ in 0..20 {
+        if kept.results.lock().unwrap().len() > after {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let results: Vec<_> = kept.results.lock().unwrap()[after..].to_vec();
+    let next = Cursor(i64::try_from(after + results.len()).unwrap());
+    Json(ResultPage { results, next })
+}
+
+/// The result that the link's format is fixed by, without its picture.
+fn golden() -> ResultMessage {
+    let file = overread_testkit::tools::workspace().join("crates/wire/tests/golden/result-1.json");
+    let mut result: ResultMessage = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    result.captures.clear();
+    result
+}
