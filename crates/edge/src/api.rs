@@ -114,8 +114,10 @@ fn limit_of(which: &Which) -> Result<i64, Problem> {
 pub struct StudyView {
     /// Our own id.
     id: String,
-    /// `receiving`, `complete`, `sent`, `no-program` or `no-images`.
+    /// `receiving`, `complete`, `sent`, `held`, `no-program` or `no-images`.
     state: String,
+    /// Why it is held.
+    reason: Option<String>,
     /// How often it was complete.
     version: i64,
     /// The program that the rules chose.
@@ -135,7 +137,7 @@ async fn studies(
     let limit = limit_of(&which)?;
     let mut conn = database.read().await.map_err(Problem::from)?;
     let rows = sqlx::query(
-        "SELECT s.id, s.state, s.version, s.program, s.last_at, (SELECT COUNT(*) FROM results r WHERE r.study_uid = s.study_uid AND r.state = 'filed')
+        "SELECT s.id, s.state, s.version, s.program, s.last_at, s.reason, (SELECT COUNT(*) FROM results r WHERE r.study_uid = s.study_uid AND r.state = 'filed')
          FROM studies s WHERE ($1 = '' OR s.state = $1) ORDER BY s.last_at DESC, s.id LIMIT $2",
     )
     .bind(which.state.unwrap_or_default())
@@ -150,7 +152,8 @@ async fn studies(
             version: row.try_get(2)?,
             program: row.try_get(3)?,
             last_at: row.try_get(4)?,
-            results: row.try_get(5)?,
+            reason: row.try_get(5)?,
+            results: row.try_get(6)?,
         })
     };
     rows.iter().map(view).collect::<Result<_, _>>().map(Json).map_err(failed("listing studies"))

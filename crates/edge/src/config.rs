@@ -36,6 +36,9 @@ pub struct Config {
     /// Where results are delivered to, by name.
     #[serde(rename = "destination")]
     pub destinations: BTreeMap<String, Destination>,
+    /// Send studies whose images say that their pixels tell who the patient is: Burned In Annotation (0028,0301) is YES. Pixels are sent as they are, so
+    /// such a study is held otherwise.
+    pub allow_burned_in: bool,
     /// What a file may cost.
     pub limits: Limits,
     /// Failed attempts after which a job waits for a person.
@@ -167,6 +170,7 @@ impl Default for Config {
             completion: Completion::default(),
             programs: vec![],
             destinations: BTreeMap::new(),
+            allow_burned_in: false,
             limits: Limits::default(),
             max_attempts: 3,
             utc_offset_minutes: None,

@@ -13,7 +13,7 @@ use overread_store::{Database, Objects, Runner, RunnerConfig, RunnerHandle, jobs
 use tokio::sync::{Notify, watch};
 
 use crate::archive::EdgeArchive;
-use crate::assemble::Assemble;
+use crate::assemble::{Assemble, release_held};
 use crate::commitment::{Commit, Reports};
 use crate::config::{Config, LinkConfig};
 use crate::deliver::Deliver;
@@ -98,6 +98,9 @@ impl Edge {
             .map_err(start("opening the pseudonym key"))?;
         let pseudonymiser = Arc::new(Pseudonymiser::new(key));
         let link = HttpLink::new(link).map_err(start("setting up the link"))?;
+        if config.allow_burned_in {
+            release_held(&database, clock.now()).await?;
+        }
         let wake = Arc::new(Notify::new());
         let limits = Limits { file_bytes: config.limits.object_bytes, ..Limits::default() };
         let quiet_ms = (config.completion.quiet_seconds * 1000.0) as i64;
@@ -124,6 +127,7 @@ impl Edge {
                     clock: clock.clone(),
                     rules: Matcher::new(&config.programs),
                     quiet_ms,
+                    allow_burned_in: config.allow_burned_in,
                     wake: Arc::clone(&wake),
                 }),
             )
@@ -137,6 +141,7 @@ impl Edge {
                     link: link.clone(),
                     pseudonymiser,
                     limits: limits.clone(),
+                    allow_burned_in: config.allow_burned_in,
                 }),
             )
             .handle(

@@ -68,6 +68,9 @@ pub struct ImageFacts {
     pub age_years: Option<f64>,
     /// Sex.
     pub sex: Option<Sex>,
+    /// Whether it says that its pixels tell who the patient is: Burned In Annotation (0028,0301) is YES.
+    #[serde(default)]
+    pub burned_in: bool,
 }
 
 impl Rule {

@@ -37,6 +37,8 @@ pub struct Send<L> {
     pub pseudonymiser: Arc<Pseudonymiser>,
     /// What a file may cost.
     pub limits: Limits,
+    /// Whether images go out that say that their pixels tell who the patient is.
+    pub allow_burned_in: bool,
 }
 
 struct Study {
@@ -143,6 +145,12 @@ impl<L: Link> Send<L> {
             if pseudonymous.study != study.pseudonym {
                 return Err(Trouble::Never {
                     why: "an image's study has another pseudonym than its study: has the key changed?".into(),
+                });
+            }
+            if pseudonymous.burned_in == Some(true) && !self.allow_burned_in {
+                // Such a study is held before it comes here; whatever was settled under another setting stops at the exit.
+                return Err(Trouble::Never {
+                    why: "an image says that text is burned into it (0028,0301); edge.allow_burned_in = true lets it out".into(),
                 });
             }
             written.push((pseudonymous, file, image));

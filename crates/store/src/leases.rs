@@ -1,10 +1,11 @@
 //! What becomes of running jobs: leases are extended while they run, and jobs that nobody runs any more are recovered.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 
-use overread_domain::Millis;
+use overread_domain::{Clock, Millis};
 use sqlx::{AssertSqlSafe, Row};
+use tokio::sync::Mutex;
 
 use crate::{Database, StoreError};
 
@@ -20,7 +21,7 @@ const CRASHED: &str = "state = CASE WHEN again IS NULL AND attempts >= $1 THEN '
 
 /// The tokens under which this process takes and runs jobs. A token is in it before its claim begins, and until the job's row is let go.
 #[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct InFlight(Arc<Lock<HashSet<String>>>);
 
 impl InFlight {
     /// A new token, in flight until the guard is dropped.
@@ -90,6 +91,56 @@ pub(crate) async fn tend(
     }
     Database::commit(tx).await?;
     Ok(recovered)
+}
+
+/// Watches for a clock that is turned ahead: what was to happen in a while would all happen at once.
+pub(crate) struct Turned {
+    database: Database,
+    clock: Clock,
+    /// The time of day, and how much time had passed then. Held while jobs are put off, so that none is taken too early.
+    last: Mutex<(Millis, i64)>,
+}
+
+impl Turned {
+    pub(crate) fn new(database: Database, clock: Clock) -> Self {
+        let last = Mutex::new(clock.read());
+        Self { database, clock, last }
+    }
+
+    /// If the clock was turned ahead since this was last asked: jobs wait as long as they were meant to, and leases last as long.
+    pub(crate) async fn heed(&self) -> Result<(), StoreError> {
+        let mut last = self.last.lock().await;
+        let (now, passed) = self.clock.read();
+        let due = last.0.plus(passed - last.1);
+        if now.0 - due.0 > SKEW {
+            tracing::warn!(
+                seconds = (now.0 - due.0) / 1000,
+                "the clock was turned ahead; jobs wait as long as they were meant to"
+            );
+            put_off(&self.database, due, now).await?;
+        }
+        *last = (now, passed);
+        Ok(())
+    }
+}
+
+/// Moves what was asked for before the clock was turned from `before` to `now`. Done twice, by two processes, it is done once.
+async fn put_off(database: &Database, before: Millis, now: Millis) -> Result<(), StoreError> {
+    let doing = "putting jobs off";
+    let mut tx = database.begin().await?;
+    let waiting = "UPDATE jobs SET run_at = run_at + $1, changed_at = changed_at + $1
+         WHERE id IN (SELECT id FROM jobs WHERE state = 'waiting' AND run_at > $2 AND changed_at <= $2 ORDER BY id";
+    let running = "UPDATE jobs SET leased_until = leased_until + $1
+         WHERE id IN (SELECT id FROM jobs WHERE state = 'running' AND leased_until >= $2 AND leased_until < $3 ORDER BY id";
+    for (sql, until) in [(waiting, None), (running, Some(now.0))] {
+        let sql = format!("{sql}{})", database.skipping_locked());
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(now.0 - before.0).bind(before.0);
+        if let Some(until) = until {
+            query = query.bind(until);
+        }
+        query.execute(&mut *tx).await.map_err(StoreError::database(doing))?;
+    }
+    Database::commit(tx).await
 }
 
 /// Whose jobs are recovered.

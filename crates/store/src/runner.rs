@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::jobs::{self, Job, Outcome};
-use crate::leases::{self, InFlight, Of};
+use crate::leases::{self, InFlight, Of, Turned};
 use crate::{Database, StoreError};
 
 /// Shortest and longest wait before another try, in milliseconds.
@@ -146,11 +146,13 @@ impl Runner {
         let (stop, stopped) = watch::channel(false);
         let (mut workers, mut watcher) = (JoinSet::new(), JoinSet::new());
         let in_flight = InFlight::default();
+        let turned = Arc::new(Turned::new(self.database.clone(), self.clock.clone()));
         watcher.spawn(watch_leases(
             self.database.clone(),
             self.clock.clone(),
             self.config.clone(),
             in_flight.clone(),
+            Arc::clone(&turned),
         ));
         for (kind, (at_once, handler)) in self.kinds {
             for _ in 0..at_once {
@@ -162,6 +164,7 @@ impl Runner {
                     handler: Arc::clone(&handler),
                     wake: Arc::clone(&self.wake),
                     in_flight: in_flight.clone(),
+                    turned: Arc::clone(&turned),
                 };
                 workers.spawn(worker.work(stopped.clone()));
             }
@@ -193,6 +196,7 @@ struct Worker {
     handler: Arc<dyn Handler>,
     wake: Arc<Notify>,
     in_flight: InFlight,
+    turned: Arc<Turned>,
 }
 
 impl Worker {
@@ -203,16 +207,14 @@ impl Worker {
             let woken = self.wake.notified();
             let flight = self.in_flight.begin();
             let lease = millis(self.config.lease);
-            match jobs::claim(
-                &self.database,
-                &self.kinds,
-                &self.config.owner,
-                &flight.token,
-                lease,
-                self.clock.now(),
-            )
-            .await
-            {
+            let claimed = match self.turned.heed().await {
+                Ok(()) => {
+                    let (owner, now) = (&self.config.owner, self.clock.now());
+                    jobs::claim(&self.database, &self.kinds, owner, &flight.token, lease, now).await
+                }
+                Err(e) => Err(e),
+            };
+            match claimed {
                 Ok(Some(job)) => self.attempt(&job, &mut stopped).await,
                 Ok(None) => {
                     drop(flight);
@@ -316,11 +318,21 @@ impl Worker {
 }
 
 /// Extends the leases of what runs here, and recovers what no task runs any more and what processes that are gone ran.
-async fn watch_leases(database: Database, clock: Clock, config: RunnerConfig, in_flight: InFlight) {
+async fn watch_leases(
+    database: Database,
+    clock: Clock,
+    config: RunnerConfig,
+    in_flight: InFlight,
+    turned: Arc<Turned>,
+) {
     let mut told = None;
     let limits = (config.max_attempts, millis(config.lease));
     loop {
         tokio::time::sleep(config.lease / 4).await;
+        if let Err(e) = turned.heed().await {
+            complain(&mut told, &e);
+            continue;
+        }
         let now = clock.now();
         match leases::tend(&database, &config.owner, &in_flight, limits, now).await {
             Ok(0) => {}

@@ -38,6 +38,7 @@ async fn all(place: &Place) {
     a_new_request_counts(place).await;
     a_later_request_keeps_its_time(place).await;
     a_clock_that_is_turned_back_delays_as_long_as_meant(place).await;
+    a_clock_that_is_turned_ahead_lets_nothing_happen_early(place).await;
     failures_and_panics_are_counted(place).await;
     what_is_urgent_comes_first(place).await;
     what_cannot_be_synced_is_no_object(place).await;
@@ -191,6 +192,59 @@ async fn a_clock_that_is_turned_back_delays_as_long_as_meant(place: &Place) {
     runner.start().await.unwrap().stop(Duration::from_secs(5)).await;
     let times: Vec<i64> = jobs_of(&database, "waiting").await.iter().map(|j| j.run_at).collect();
     assert_eq!(times, [1_120_000, 1_000_000, 1_000_000 + 7 * 86_400_000, late.plus(5).0]);
+}
+
+/// Turned ahead while jobs wait and run: none is early, and no lease is over.
+async fn a_clock_that_is_turned_ahead_lets_nothing_happen_early(place: &Place) {
+    let database = place.database("ahead").await;
+    let clock = Clock::standing_at(Millis(1_000_000));
+    let mut tx = database.begin().await.unwrap();
+    for (key, wait) in [("running", 0), ("soon", 20_000), ("later", 60_000)] {
+        jobs::enqueue(&mut tx, &job("kind", key, 1, clock.now().plus(wait).0), clock.now()).await.unwrap();
+    }
+    Database::commit(tx).await.unwrap();
+    let (seen, go) = (Seen::default(), Arc::new(Notify::new()));
+    let gate = Arc::clone(&go);
+    let answer = move |job: &Job| {
+        let (gate, waits) = (Arc::clone(&gate), job.key == "running");
+        async move {
+            if waits {
+                gate.notified().await;
+            }
+            Ok(())
+        }
+    };
+    let handler = Arc::new(Noting { database: database.clone(), seen: Arc::clone(&seen), answer });
+    let quick = |owner: &str| {
+        let config = RunnerConfig {
+            poll: Duration::from_millis(30),
+            lease: Duration::from_millis(400),
+            ..RunnerConfig::new(owner)
+        };
+        Runner::new(database.clone(), clock.clone(), config, Arc::new(Notify::new()))
+    };
+    let one = quick("one").handle("kind", 2, handler.clone()).start().await.unwrap();
+    until(async || seen.lock().unwrap().len() == 1).await;
+    // Another process beside it, which would take over what runs if its lease were over.
+    let two = quick("two").handle("kind", 2, handler).start().await.unwrap();
+    clock.turn(5 * 3_600_000);
+    let due = async || {
+        let waiting = jobs_of(&database, "waiting").await;
+        waiting.iter().map(|j| j.run_at - clock.now().0).collect::<Vec<_>>()
+    };
+    until(async || due().await == [20_000, 60_000]).await;
+    // Several looks at leases and jobs later, nothing was early.
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert_eq!(due().await, [20_000, 60_000]);
+    assert_eq!(jobs_of(&database, "running").await.len(), 1);
+    assert_eq!(seen.lock().unwrap().len(), 1, "{:?}", seen.lock().unwrap());
+    go.notify_one();
+    until(async || jobs_of(&database, "running").await.is_empty()).await;
+    clock.pass(20_000);
+    until(async || seen.lock().unwrap().len() == 2).await;
+    assert_eq!(due().await, [40_000]);
+    one.stop(Duration::from_secs(5)).await;
+    two.stop(Duration::from_secs(5)).await;
 }
 
 async fn failures_and_panics_are_counted(place: &Place) {

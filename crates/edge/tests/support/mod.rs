@@ -7,7 +7,7 @@ pub mod service;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use overread_dicom::read::{CodecHost, CodecLimits};
@@ -30,10 +30,9 @@ pub struct Bench {
     pub service: Service,
     pub url: String,
     pub dimse: u16,
-    config: Config,
+    /// Takes effect when it is opened again.
+    pub config: Config,
     clock: Clock,
-    /// Milliseconds that its clock is ahead of the machine's.
-    ahead: Arc<AtomicI64>,
     ticking: Arc<AtomicBool>,
     runtime: Option<tokio::runtime::Runtime>,
     folder: tempfile::TempDir,
@@ -55,17 +54,15 @@ impl Bench {
         config.completion.quiet_seconds = 0.3;
         config.limits.reserve_bytes = 0;
         change(&mut config);
-        let ahead = Arc::new(AtomicI64::new(0));
         let clock = Clock::standing_at(Clock::machine().now());
         let ticking = Arc::new(AtomicBool::new(true));
-        tick(&clock, &ahead, &ticking);
+        tick(&clock, &ticking);
         let mut bench = Self {
             service: Service::start(),
             url: format!("http://127.0.0.1:{web}"),
             dimse: config.dimse.bind.port(),
             config,
             clock,
-            ahead,
             ticking,
             runtime: None,
             folder,
@@ -95,9 +92,19 @@ impl Bench {
         }
     }
 
-    /// Turns its clock by so many milliseconds.
-    pub fn jump(&self, milliseconds: i64) {
-        self.ahead.fetch_add(milliseconds, Ordering::SeqCst);
+    /// Lets so many milliseconds pass for it.
+    pub fn pass(&self, milliseconds: i64) {
+        self.clock.pass(milliseconds);
+    }
+
+    /// Turns its clock by so many milliseconds, as a time server does: no time passes.
+    pub fn turn(&self, milliseconds: i64) {
+        self.clock.turn(milliseconds);
+    }
+
+    /// What its clock shows, in milliseconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.clock.now().0
     }
 
     /// CT slices: `studies` of one series of `slices`.
@@ -182,12 +189,15 @@ impl Drop for Bench {
     }
 }
 
-/// Keeps a standing clock as far ahead of the machine's as it is told.
-fn tick(clock: &Clock, ahead: &Arc<AtomicI64>, ticking: &Arc<AtomicBool>) {
-    let (clock, ahead, ticking) = (clock.clone(), Arc::clone(ahead), Arc::clone(ticking));
+/// Lets a standing clock go on as fast as the machine's.
+fn tick(clock: &Clock, ticking: &Arc<AtomicBool>) {
+    let (clock, ticking) = (clock.clone(), Arc::clone(ticking));
     std::thread::spawn(move || {
+        let (begin, mut told) = (std::time::Instant::now(), 0);
         while ticking.load(Ordering::SeqCst) {
-            clock.set(Clock::machine().now().plus(ahead.load(Ordering::SeqCst)));
+            let passed = i64::try_from(begin.elapsed().as_millis()).unwrap();
+            clock.pass(passed - told);
+            told = passed;
             std::thread::sleep(Duration::from_millis(5));
         }
     });
