@@ -112,7 +112,8 @@ fn form(parts: &[(&str, Vec<u8>)]) -> Vec<u8> {
 #[test]
 fn every_kind_of_picture_becomes_a_valid_image() {
     let desk = Desk::new();
-    let kinds: [(&[(&str, &str)], &str, &str); 4] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let kinds: [(Fields, &str, &str); 4] = [
         (&EYE, "1.2.840.10008.5.1.4.1.1.77.1.5.1", "OP"),
         (
             &[("kind", "skin"), ("body_part", "HAND"), ("laterality", "L")],

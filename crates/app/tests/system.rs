@@ -3,7 +3,6 @@
 
 mod support;
 
-
 use overread_testkit::{Postgres, S3, samples, wait_for, wait_until};
 use serde_json::json;
 use support::site::{PATIENCE, Site};
