@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{CT, ae, certificates, config, data_set, peer, slice, start, wait_for};
+use common::{CT, ae, config, data_set, peer, slice, start, wait_for};
 use dicom_dictionary_std::uids;
 use overread_dimse::{
     CommitmentAnswer, DimseError, Rejection, Sender, StoreStatus, contexts_of, echo, request_commitment,
@@ -179,8 +179,8 @@ fn each_failure_names_its_side() {
 
 #[test]
 fn tls_is_spoken_with_whom_we_trust() {
-    let ours = certificates();
-    let others = certificates();
+    let ours = overread_testkit::certificates();
+    let others = overread_testkit::certificates();
     let server = |client_authority: Option<&str>| {
         let tls =
             tls_server(ours.certificate.as_bytes(), ours.key.as_bytes(), client_authority.map(str::as_bytes));

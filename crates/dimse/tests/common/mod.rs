@@ -13,7 +13,6 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use overread_dimse::{
     AeTitle, Caller, CommitmentReport, Peer, ReceivedObject, Receiver, Scp, ScpConfig, ScpHandle, StoreStatus,
 };
-pub use overread_testkit::certificates;
 
 pub const CT: &str = uids::CT_IMAGE_STORAGE;
 
