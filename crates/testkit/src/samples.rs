@@ -44,6 +44,11 @@ pub fn children(folder: &Path, seed: &str, count: usize) -> Vec<Sample> {
     make("children", folder, seed, 1, count)
 }
 
+/// As [`children`], in JPEG 2000 (lossless): the codec's child decodes them.
+pub fn children_j2k(folder: &Path, seed: &str, count: usize) -> Vec<Sample> {
+    make("children-j2k", folder, seed, 1, count)
+}
+
 /// Ultrasound cines of 120 frames in JPEG, each a study of its own, 6 MB.
 pub fn cine(folder: &Path, seed: &str, count: usize) -> Vec<Sample> {
     make("cine", folder, seed, 1, count)
