@@ -20,7 +20,7 @@ import pathlib
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = pathlib.Path(os.environ.get("OVERREAD_TOOLS", ROOT / ".tools"))
@@ -138,6 +138,8 @@ def children(folder, args):
         data.WindowCenter, data.WindowWidth = 128, 256
         with Image.open(pictures[(study * args.count + number - 1) % len(pictures)]) as picture:
             pixels(data, np.asarray(picture.convert("L")), 8)
+        if args.kind == "children-j2k":
+            data.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
         yield save(data, path)
 
 
@@ -155,14 +157,14 @@ def cine(folder, args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["ct", "children", "cine"])
+    parser.add_argument("kind", choices=["ct", "children", "children-j2k", "cine"])
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--studies", type=int, default=1)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--seed", default="1")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    makers = {"ct": ct, "children": children, "cine": cine}
+    makers = {"ct": ct, "children": children, "children-j2k": children, "cine": cine}
     print(json.dumps(list(makers[args.kind](args.folder, args)), indent=0))
 
 

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use overread_testkit::dcmtk::Storescp;
 use overread_testkit::{Orthanc, free_port, wait_until};
 use serde_json::json;
@@ -70,6 +72,29 @@ fn a_report_that_comes_after_a_crash_still_counts() {
     bench.until_deliveries("pacs", &["committed"]);
     bench.until_idle();
     assert_eq!(keeper.count("stored"), 1, "it was sent again");
+}
+
+#[test]
+fn a_commitment_survives_a_crash_at_any_moment() {
+    let dimse = free_port();
+    let keeper = Keeper::start("all", Some(dimse));
+    let mut bench = bench(keeper.port, "KEEPER", dimse);
+    let studies = bench.ct("moments", 5, 1);
+    for study in &studies {
+        bench.send(std::slice::from_ref(study));
+        std::thread::sleep(Duration::from_millis(rand::random_range(0..1500)));
+        bench.crash();
+        bench.again();
+    }
+    wait_until("everything is committed", PATIENCE, || {
+        // A report that came while the edge was down is asked for anew after hours.
+        if bench.jobs("running").is_empty() {
+            bench.pass(HOUR);
+        }
+        bench.deliveries("pacs") == ["committed"; 5]
+    });
+    wait_until("no job is left", PATIENCE, || bench.jobs("waiting").is_empty());
+    assert!(bench.jobs("dead").is_empty());
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub fn films(folder: &Path, seed: &str, studies: usize, films: usize) -> Vec<Sam
     make("children", folder, seed, studies, films)
 }
 
+/// As [`children`], in JPEG 2000 (lossless): the codec's child decodes them.
+pub fn children_j2k(folder: &Path, seed: &str, count: usize) -> Vec<Sample> {
+    make("children-j2k", folder, seed, 1, count)
+}
+
 /// Ultrasound cines of 120 frames in JPEG, each a study of its own, 6 MB.
 pub fn cine(folder: &Path, seed: &str, count: usize) -> Vec<Sample> {
     make("cine", folder, seed, 1, count)
