@@ -13,6 +13,7 @@ pub mod facts;
 pub mod key;
 mod minimal;
 mod names;
+pub mod profile;
 mod pseudonym;
 mod values;
 
