@@ -8,16 +8,27 @@
 //! the result, at whatever depth, private or standard. It knows no network and no findings.
 
 mod allow;
+mod deidentify;
+mod engine;
 mod error;
 pub mod facts;
+mod identity;
 pub mod key;
+mod look;
 mod minimal;
 mod names;
+mod part10;
 pub mod profile;
 mod pseudonym;
+mod repeats;
+pub mod report;
+mod risk;
 mod values;
 
+pub use deidentify::{Deidentifier, Verdict};
+pub use engine::statement::Pixels;
 pub use error::DeidError;
 pub use facts::Facts;
 pub use key::{PseudonymKey, UidKind};
+pub use profile::Profile;
 pub use pseudonym::{Pseudonymiser, Pseudonymous};

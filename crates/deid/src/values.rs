@@ -7,7 +7,11 @@ use dicom_object::mem::InMemElement;
 
 /// The text values of an element, without padding; none if it is absent, empty or no text.
 pub(crate) fn texts(object: &InMemDicomObject, tag: Tag) -> Option<Vec<String>> {
-    let element = object.get(tag)?;
+    element_texts(object.get(tag)?)
+}
+
+/// As [`texts`], of an element.
+pub(crate) fn element_texts(element: &InMemElement) -> Option<Vec<String>> {
     let trimmed = |t: &str| t.trim_matches(['\0', ' ']).to_owned();
     let values: Vec<String> = match element.value() {
         // A sender that did not know the attribute wrote it as UN.
@@ -19,6 +23,14 @@ pub(crate) fn texts(object: &InMemDicomObject, tag: Tag) -> Option<Vec<String>> 
     };
     values.iter().any(|v| !v.is_empty()).then_some(values)
 }
+
+/// Whether a UID is one of the standard's own: it tells nothing about anybody.
+pub(crate) fn is_standard_uid(text: &str) -> bool {
+    text.starts_with(STANDARD_ROOT)
+}
+
+/// UIDs of the standard lie under this root (PS3.6 Annex A).
+const STANDARD_ROOT: &str = "1.2.840.10008.";
 
 /// A code string (PS3.5 §6.2, VR CS): at most 16 capitals, digits, spaces and underscores.
 pub(crate) fn code(text: &str) -> Option<String> {

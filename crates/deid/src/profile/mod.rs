@@ -13,6 +13,7 @@ mod table;
 mod types;
 
 pub(crate) use concepts::action as concept_action;
+pub(crate) use file::Override;
 pub use file::{BurnedIn, Profile, ProfileError, Subject, Unlisted};
 pub(crate) use options::BASIC;
 pub use options::{ProfileOption, ProfileOptions};
