@@ -11,7 +11,7 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
 use crate::engine::words::is_term;
-use crate::values::{element_texts, is_standard_uid};
+use crate::values::{as_known, element_texts, is_standard_uid};
 
 /// What kind of thing a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +121,7 @@ fn gather(object: &InMemDicomObject, retained: &impl Fn(Tag) -> bool, take: &mut
             gather(item, retained, take);
         }
         let tag = element.header().tag;
+        let element = &*as_known(element);
         let Some(sort) = sort(element).filter(|_| !retained(tag)) else { continue };
         for text in element_texts(element).unwrap_or_default() {
             let text = match sort {

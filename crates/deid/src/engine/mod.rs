@@ -34,7 +34,7 @@ use crate::PseudonymKey;
 use crate::identity::Words;
 use crate::profile::{Override, Place, Profile, Step, Subject, row};
 use crate::report::{Changes, Done};
-use crate::values::{element_texts, texts};
+use crate::values::{as_known, element_texts, texts};
 use content::{Item, Mode};
 
 pub(crate) use uids::{kind as uid_kind, mapped as mapped_uid};
@@ -114,6 +114,7 @@ impl<'a> Engine<'a> {
             if is_written_anew(tag) {
                 continue;
             }
+            let element = &*as_known(element);
             let made = if tag.group() % 2 == 1 {
                 self.private(from, element, &mut to)
             } else {
@@ -216,7 +217,11 @@ impl<'a> Engine<'a> {
         if after != before {
             self.changes.note(tag, done);
         }
-        Some(DataElement::new(tag, vr, PrimitiveValue::Strs(after.into())))
+        let value = match vr {
+            VR::LT | VR::ST | VR::UT | VR::UR => PrimitiveValue::from(after.join("\\")),
+            _ => PrimitiveValue::Strs(after.into()),
+        };
+        Some(DataElement::new(tag, vr, value))
     }
 }
 

@@ -91,6 +91,6 @@ pub(crate) fn own_texts(object: &InMemDicomObject) -> Vec<String> {
     let codes =
         object.get(t::DEIDENTIFICATION_METHOD_CODE_SEQUENCE).and_then(|e| e.items()).unwrap_or_default();
     own.extend(codes.iter().filter_map(|code| texts(code, t::CODE_MEANING)).flatten());
-    own.extend([dummy::REMOVED.to_owned(), "OVERREAD".to_owned()]);
+    own.extend([dummy::REMOVED, "OVERREAD", "TEXT", "CONTAINS", "Comment"].map(str::to_owned));
     own
 }

@@ -116,7 +116,7 @@ impl Engine<'_> {
                 VR::CS if row(element.header().tag).is_none() => {
                     self.unlisted(element, Spot { place, content: None, coded: false })
                 }
-                _ if element.is_empty() => Some(element.clone()),
+                _ if element.is_empty() || unlisted::is_measure(element) => Some(element.clone()),
                 vr => dummy::value(vr).map(|value| DataElement::new(element.header().tag, vr, value)),
             };
             if let Some(made) = made {

@@ -8,7 +8,7 @@ use dicom_dictionary_std::{StandardDataDictionary, tags as t};
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
-use super::{Engine, Spot, dates, dummy};
+use super::{Engine, Spot, dates, dummy, words};
 use crate::identity::VOCABULARIES;
 use crate::profile::{ProfileOption, Unlisted};
 use crate::report::Done;
@@ -111,6 +111,7 @@ impl Engine<'_> {
             VR::LO | VR::SH | VR::UC | VR::UR if self.profile.unlisted == Unlisted::Check => {
                 self.term(element, false)
             }
+            VR::LO | VR::SH | VR::UC if self.is_all_terms(element) => Some(element.clone()),
             VR::LO | VR::SH | VR::UC | VR::UR | VR::PN => self.replaced(element),
             VR::ST | VR::LT | VR::UT => self.long_text(element),
             _ if is_binary(element) => Some(element.clone()),
@@ -166,6 +167,12 @@ impl Engine<'_> {
         }
     }
 
+    /// Such as Rescale Type (0028,1054), whose values are defined although it is no code string.
+    fn is_all_terms(&self, element: &InMemElement) -> bool {
+        let texts = element_texts(element).unwrap_or_default();
+        texts.iter().all(|text| words::clean(text, self.words) == *text)
+    }
+
     fn long_text(&mut self, element: &InMemElement) -> Option<InMemElement> {
         let clean = self.profile.options.has(ProfileOption::CleanDescriptors);
         let described = if clean { self.described(element) } else { None };
@@ -186,6 +193,15 @@ fn is_binary(element: &InMemElement) -> bool {
         (VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV, _) => true,
         (_, Value::Primitive(P::U8(_))) => false,
         (_, Value::Primitive(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether an element holds numbers that nobody reads as text.
+pub(super) fn is_measure(element: &InMemElement) -> bool {
+    match element.vr() {
+        VR::DS | VR::IS => is_number(element),
+        VR::US | VR::SS | VR::UL | VR::SL | VR::FL | VR::FD | VR::AT | VR::SV | VR::UV => is_binary(element),
         _ => false,
     }
 }

@@ -57,9 +57,8 @@ impl Action {
             (Self::EmptyOrDummy, _) => Step::Dummy,
             (_, Nothing) => Step::Remove,
             (Self::RemoveOrEmpty, Need::Value) => Step::Dummy,
-            (Self::RemoveOrEmpty | Self::RemoveEmptyOrDummy | Self::RemoveEmptyOrUids, Presence) => {
-                Step::Empty
-            }
+            (Self::RemoveOrEmpty | Self::RemoveEmptyOrDummy, Presence) => Step::Empty,
+            // Empty would do for Type 2, but other attributes refer to what the sequence names.
             (Self::RemoveOrEmpty, _) => Step::Empty,
             (Self::RemoveEmptyOrUids, _) => Step::Uid,
             (Self::RemoveOrDummy | Self::RemoveEmptyOrDummy, _) => Step::Dummy,
