@@ -100,9 +100,13 @@ const PLACES: [Tag; 17] = [
     t::VERIFYING_ORGANIZATION,
 ];
 
-/// UIDs that name a vocabulary, not an object.
-pub(crate) const VOCABULARIES: [Tag; 3] =
-    [t::CODING_SCHEME_UID, t::MAPPING_RESOURCE_UID, t::CONTEXT_GROUP_EXTENSION_CREATOR_UID];
+/// Whether a UID names a vocabulary that everybody uses, and stands where one is named.
+pub(crate) fn is_vocabulary(tag: Tag, uid: &str) -> bool {
+    // HL7's registry of code systems, and the NCI Thesaurus.
+    const ROOTS: [&str; 2] = ["2.16.840.1.113883.6.", "2.16.840.1.113883.3.26.1.1"];
+    matches!(tag, t::CODING_SCHEME_UID | t::MAPPING_RESOURCE_UID)
+        && ROOTS.iter().any(|root| uid.starts_with(root))
+}
 
 /// The facts of an original at all depths, but for the attributes that are `retained`.
 pub(crate) fn facts(original: &InMemDicomObject, retained: &impl Fn(Tag) -> bool) -> Vec<Fact> {
@@ -127,7 +131,7 @@ fn gather(object: &InMemDicomObject, retained: &impl Fn(Tag) -> bool, take: &mut
             let text = match sort {
                 // The day; the time of it tells less than it repeats.
                 Sort::Date | Sort::Birth => text.chars().filter(|c| *c != '.').take(8).collect(),
-                Sort::Uid if is_standard_uid(&text) => continue,
+                Sort::Uid if is_standard_uid(&text) || is_vocabulary(tag, &text) => continue,
                 _ => text,
             };
             if !text.is_empty() {
@@ -148,7 +152,7 @@ fn sort(element: &InMemElement) -> Option<Sort> {
         _ if NUMBERS.contains(&tag) => Sort::Number,
         _ if PLACES.contains(&tag) => Sort::Place,
         VR::DA | VR::DT => Sort::Date,
-        VR::UI if !VOCABULARIES.contains(&tag) => Sort::Uid,
+        VR::UI => Sort::Uid,
         _ => return None,
     })
 }

@@ -9,7 +9,7 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
 use super::{Engine, Spot, dates, dummy, words};
-use crate::identity::VOCABULARIES;
+use crate::identity::is_vocabulary;
 use crate::profile::{ProfileOption, Unlisted};
 use crate::report::Done;
 use crate::values::{element_texts, texts};
@@ -95,7 +95,7 @@ impl Engine<'_> {
         match vr {
             VR::SQ => self.items(element),
             _ if element.is_empty() => Some(element.clone()),
-            VR::UI if VOCABULARIES.contains(&tag) => self.plain_uid(element),
+            VR::UI if is_vocabulary(tag, &element.to_str().unwrap_or_default()) => self.plain_uid(element),
             VR::UI => self.mapped(element, spot.place),
             VR::DS | VR::IS => {
                 if is_number(element) {

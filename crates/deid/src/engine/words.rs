@@ -93,7 +93,7 @@ mod tests {
         for (text, left) in [
             ("CT CHEST W CONTRAST", "CT CHEST W CONTRAST"),
             ("t2_tse_sag 5mm", "t2_tse_sag 5mm"),
-            ("Thorax 1.5 B70s, Dr. Miller", "Thorax 1.5 B70s"),
+            ("Thorax 1.5 B70s, for Miller", "Thorax 1.5 B70s for"),
             ("MR knee for John Smith", "MR knee for"),
             ("12.03.1980", ""),
             ("seen 12.03. and 12.3", "and"),

@@ -19,6 +19,8 @@
 
 mod needles;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

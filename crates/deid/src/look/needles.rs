@@ -26,8 +26,6 @@ pub(crate) fn charset(original: &InMemDicomObject) -> Charset {
 /// What must stand around a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Edge {
-    /// Anything.
-    Free,
     /// No letter.
     Word,
     /// No digit.
@@ -96,8 +94,8 @@ pub(crate) fn searched(facts: &[Fact], own: &[String], meant: &HashSet<String>) 
                     let parts: Vec<&str> =
                         name.split(['^', ' ', ',', '-', '.']).filter(|p| !p.is_empty()).collect();
                     if parts.len() > 1 {
-                        add(name.trim_end_matches('^'), Edge::Free, tag);
-                        add(&parts.join(" "), Edge::Free, tag);
+                        add(name.trim_end_matches('^'), Edge::Word, tag);
+                        add(&parts.join(" "), Edge::Word, tag);
                     }
                     for part in parts.into_iter().filter(|p| is_long(p) && !is_term(&p.to_uppercase())) {
                         add(part, Edge::Word, tag);
