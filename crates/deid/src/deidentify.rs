@@ -13,8 +13,8 @@ use overread_domain::Uid;
 use crate::engine::Engine;
 use crate::engine::statement::{self, Pixels};
 use crate::identity::{self, Fact, Words};
-use crate::look::{self, Lookout};
-use crate::part10::{self, Hashed};
+use crate::look::{self, Lookout, Search};
+use crate::part10;
 use crate::profile::{Action, Override, Profile, Step, row};
 use crate::report::Written;
 use crate::values::{is_standard_uid, texts};
@@ -133,21 +133,21 @@ impl Deidentifier {
             .map_err(|e| DeidError::Encode(Box::new(e)))?;
         let own = statement::own_texts(object);
         let mut look = self.lookout.look(facts, look::charset(original), &own, meant);
-        let mut out = Hashed::new(out);
-        look.take(&head);
-        out.put(&head)?;
+        let mut bytes = 0;
+        let mut put = |piece: &[u8], look: &mut Search| {
+            look.take(piece);
+            bytes += piece.len() as u64;
+            out.write_all(piece).map_err(DeidError::Write)
+        };
+        put(&head, &mut look)?;
         if let Some(extent) = extent {
-            out.put(&part10::pixel_header(extent))?;
-            look.take(&part10::pixel_header(extent));
+            put(&part10::pixel_header(extent), &mut look)?;
             look.pixels_start(extent.length.unwrap_or(u64::from(extent.frames) << 20));
-            file.copy_pixel_data(|bytes| {
-                look.take(bytes);
-                out.put(bytes)
-            })?;
+            file.copy_pixel_data(|piece| put(piece, &mut look))?;
         }
-        let (sha256, bytes) = out.finish()?;
+        out.flush().map_err(DeidError::Write)?;
         let found = look.finish().iter().map(ToString::to_string).collect();
-        Ok((Written { study, series, instance, sha256, bytes, changes: Vec::new() }, found))
+        Ok((Written { study, series, instance, bytes, changes: Vec::new() }, found))
     }
 
     /// Whether an attribute stays by the profile's word: then its value is no find.

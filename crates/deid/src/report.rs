@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dicom_core::Tag;
 use dicom_core::dictionary::DataDictionary;
 use dicom_dictionary_std::StandardDataDictionary;
-use overread_domain::{ContentHash, Uid};
+use overread_domain::Uid;
 use serde::{Serialize, Serializer};
 
 /// What was done with an attribute.
@@ -91,9 +91,7 @@ pub struct Written {
     pub series: Uid,
     /// SOP Instance UID of the object.
     pub instance: Uid,
-    /// SHA-256 of its bytes.
-    pub sha256: ContentHash,
-    /// How many.
+    /// How many bytes it has.
     pub bytes: u64,
     /// The attributes that are not what they were.
     pub changes: Vec<Change>,

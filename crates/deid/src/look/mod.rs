@@ -17,6 +17,7 @@
 //!
 //! It does not see what is compressed or encrypted, and no text that pixels show.
 
+mod grams;
 mod needles;
 mod search;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use dicom_dictionary_std::StandardDataDictionary;
 use crate::identity::{Fact, Sort};
 pub(crate) use needles::charset;
 use needles::{Charset, Needles};
-use search::Search;
+pub(crate) use search::Search;
 
 /// A value of the original that stands in the outgoing bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

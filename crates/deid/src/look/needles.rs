@@ -10,6 +10,7 @@ use dicom_dictionary_std::tags as t;
 use dicom_encoding::text::{SpecificCharacterSet, TextCodec};
 use dicom_object::InMemDicomObject;
 
+use super::grams::Grams;
 use crate::engine::words::is_term;
 use crate::identity::{Fact, Sort};
 use crate::values::texts;
@@ -71,6 +72,7 @@ pub(crate) struct Needles {
     pub(crate) list: Vec<Needle>,
     /// None if there is nothing to search for.
     pub(crate) machine: Option<AhoCorasick>,
+    pub(super) grams: Grams,
     pub(crate) longest: usize,
 }
 
@@ -178,7 +180,8 @@ impl Needles {
             .ok()
             .filter(|_| !list.is_empty());
         let longest = list.iter().map(|n| n.bytes.len()).max().unwrap_or(0);
-        Self { searched, charset, list, machine, longest }
+        let grams = Grams::of(list.iter().map(|n| n.bytes.as_slice()));
+        Self { searched, charset, list, machine, grams, longest }
     }
 
     /// Whether these are the needles of a list.

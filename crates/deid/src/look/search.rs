@@ -1,15 +1,19 @@
 //! Searching bytes as they go by.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
+use aho_corasick::{AhoCorasick, Input};
 use dicom_core::Tag;
 
-use super::Found;
 use super::needles::{Edge, Form, Needle, Needles};
+use super::{Found, grams};
 
 /// Bytes beyond a match that decide about it: a UID in UTF-16 and what stands around.
 const AROUND: usize = 160;
+/// Bytes of pixel data that the sieve clears or holds back at once.
+const BLOCK: usize = 4096;
 
 /// Looks at bytes that come piece by piece.
 pub(crate) struct Search {
@@ -55,7 +59,7 @@ impl Search {
         // Letters of either case meet by chance once in 128: so long that all needles meet in the whole once in ten
         // thousand objects.
         let chances = bytes.max(1) as f64 * self.needles.list.len().max(1) as f64 * 1e4;
-        let shortest = (chances.ln() / 128_f64.ln()).ceil() as usize;
+        let shortest = ((chances.ln() / 128_f64.ln()).ceil() as usize).max(grams::SHORTEST);
         self.pixels = Some((self.at + self.window.len() as u64, shortest));
     }
 
@@ -65,23 +69,48 @@ impl Search {
         self.found.into_values().collect()
     }
 
+    /// Decides about every match that starts before `until` of the window.
     fn search(&mut self, until: usize) {
         let needles = Arc::clone(&self.needles);
         let Some(machine) = &needles.machine else { return };
-        for hit in machine.find_overlapping_iter(&self.window) {
-            if hit.start() < self.decided || hit.start() >= until {
-                continue;
+        let len = self.window.len();
+        let reach = len.min(until + needles.longest);
+        let pixels = self.pixels.map_or(len, |(from, _)| (from.saturating_sub(self.at) as usize).min(len));
+        let mut hits = Vec::new();
+        if self.decided < pixels {
+            // A match that starts before the pixel data may end in them.
+            let end = reach.min(pixels + needles.longest);
+            self.run(machine, self.decided..end, &mut hits);
+        }
+        // A match in pixel data covers a place of a block that the sieve does not hold back.
+        for block in (pixels.max(self.decided)..reach).step_by(BLOCK) {
+            let end = reach.min(block + BLOCK);
+            if needles.grams.may_cover(&self.window, block..end) {
+                let from = block.saturating_sub(needles.longest);
+                self.run(machine, from..len.min(end + needles.longest), &mut hits);
             }
-            let needle = &needles.list[hit.pattern().as_usize()];
-            let offset = self.at + hit.start() as u64;
-            let in_pixels = self.pixels.is_some_and(|(from, _)| offset >= from);
-            let shortest = self.pixels.filter(|_| in_pixels).map_or(0, |(_, shortest)| shortest);
-            if needle.bytes.len() < shortest {
-                continue;
+        }
+        for (pattern, start, end) in hits {
+            if start >= self.decided && start < until {
+                self.note(&needles.list[pattern], start, end);
             }
-            if let Some(tag) = self.judge(needle, hit.start(), hit.end()) {
-                self.found.entry(tag).or_insert(Found { tag, offset, in_pixels });
-            }
+        }
+    }
+
+    fn run(&self, machine: &AhoCorasick, range: Range<usize>, hits: &mut Vec<(usize, usize, usize)>) {
+        let all = machine.find_overlapping_iter(Input::new(&self.window).range(range));
+        hits.extend(all.map(|hit| (hit.pattern().as_usize(), hit.start(), hit.end())));
+    }
+
+    fn note(&mut self, needle: &Needle, start: usize, end: usize) {
+        let offset = self.at + start as u64;
+        let in_pixels = self.pixels.is_some_and(|(from, _)| offset >= from);
+        let shortest = self.pixels.filter(|_| in_pixels).map_or(0, |(_, shortest)| shortest);
+        if needle.bytes.len() < shortest {
+            return;
+        }
+        if let Some(tag) = self.judge(needle, start, end) {
+            self.found.entry(tag).or_insert(Found { tag, offset, in_pixels });
         }
     }
 
