@@ -3,6 +3,7 @@
 mod classify;
 mod cli;
 mod config;
+mod deid;
 mod library;
 mod packs;
 mod page;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         }
         Command::Program(command) => program::run(&command),
         Command::Pack(command) => packs::run(&cli.shared, &command),
+        Command::Deid(args) => deid::run(&args),
         Command::Wrap(args) => wrap::run(&args),
         Command::Schema => {
             table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)

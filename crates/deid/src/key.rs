@@ -56,6 +56,16 @@ impl PseudonymKey {
         Self(Zeroizing::new(bytes))
     }
 
+    /// A key that nobody has, not even later.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub fn random() -> Result<Self, DeidError> {
+        let mut key = Zeroizing::new([0; BYTES]);
+        getrandom::fill(&mut *key).map_err(DeidError::Random)?;
+        Ok(Self(key))
+    }
+
     /// The key of a file; where there is no file, a new random key, durable in a file of mode 0600 before this returns.
     /// Of several processes that start at once, all get the same key.
     ///

@@ -1,6 +1,7 @@
 //! What was done with each file, for the site alone: attributes and actions, never values.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use dicom_core::Tag;
 use dicom_core::dictionary::DataDictionary;
@@ -64,12 +65,28 @@ impl Changes {
     }
 }
 
+/// What became of a file: a line of the site's own report. The path of the original may tell who the patient is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// The original.
+    pub input: PathBuf,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
 /// What became of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// A de-identified object was written.
-    Written(Written),
+    Written {
+        /// Where, relative to the folder of the run.
+        output: PathBuf,
+        /// The object.
+        #[serde(flatten)]
+        object: Written,
+    },
     /// It was not let out; the reasons.
     Quarantined {
         /// One sentence each, without a value of the original.
