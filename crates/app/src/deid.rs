@@ -60,10 +60,12 @@ fn key(file: Option<&Path>) -> Result<PseudonymKey> {
 /// The files of the paths, without what an earlier run wrote into the folder.
 fn originals(args: &DeidArgs) -> Result<Vec<intake::Found>> {
     let out = args.out.canonicalize().with_context(|| format!("finding {}", args.out.display()))?;
-    let ours = |found: &intake::Found| {
-        found.as_ref().is_ok_and(|path| path.canonicalize().is_ok_and(|path| path.starts_with(&out)))
-    };
-    Ok(intake::files(&args.paths).into_iter().filter(|found| !ours(found)).collect())
+    let real = |path: &Path| path.canonicalize().unwrap_or_default();
+    let mut found = intake::files(&args.paths);
+    if args.paths.iter().any(|path| out.starts_with(real(path))) {
+        found.retain(|file| !file.as_ref().is_ok_and(|path| real(path).starts_with(&out)));
+    }
+    Ok(found)
 }
 
 fn answer(

@@ -12,6 +12,8 @@ use super::{Found, grams};
 
 /// Bytes beyond a match that decide about it: a UID in UTF-16 and what stands around.
 const AROUND: usize = 160;
+/// Bytes that are looked at in one go: few enough to stay in a core's own cache.
+const PIECE: usize = 16 * 1024;
 /// Bytes of pixel data that the sieve clears or holds back at once.
 const BLOCK: usize = 4096;
 
@@ -31,18 +33,21 @@ pub(crate) struct Search {
 
 impl Search {
     pub(super) fn new(needles: Arc<Needles>, uids: HashMap<String, Tag>) -> Self {
-        let window = Vec::with_capacity(80 * 1024);
+        let window = Vec::with_capacity(2 * PIECE + 4 * (needles.longest + AROUND));
         Self { needles, uids, window, at: 0, decided: 0, pixels: None, found: BTreeMap::new() }
     }
 
     /// Looks at the next piece.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
-        if self.needles.machine.is_none() {
-            return;
+        if self.needles.machine.is_some() {
+            bytes.chunks(PIECE).for_each(|piece| self.take_piece(piece));
         }
+    }
+
+    fn take_piece(&mut self, bytes: &[u8]) {
         self.window.extend_from_slice(bytes);
         let margin = self.needles.longest + AROUND;
-        if self.window.len() < 2 * margin {
+        if self.window.len() < PIECE.max(2 * margin) {
             return;
         }
         let until = self.window.len() - margin;
