@@ -27,6 +27,8 @@ pub(crate) fn charset(original: &InMemDicomObject) -> Charset {
 /// What must stand around a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Edge {
+    /// Anything: the end of an escape sequence is a letter.
+    Free,
     /// No letter.
     Word,
     /// No digit.
@@ -92,7 +94,12 @@ pub(crate) fn searched(facts: &[Fact], own: &[String], meant: &HashSet<String>) 
         let tag = *tag;
         match sort {
             Sort::Name => {
-                for name in text.split('=') {
+                let plain = without_escapes(text);
+                // Between escape sequences a caret may be half a character.
+                for piece in plain.split('\u{1b}').filter(|p| text.contains('\u{1b}') && p.len() >= 5) {
+                    add(piece, Edge::Free, tag);
+                }
+                for name in plain.replace('\u{1b}', "^").split('=') {
                     let parts: Vec<&str> =
                         name.split(['^', ' ', ',', '-', '.']).filter(|p| !p.is_empty()).collect();
                     if parts.len() > 1 {
@@ -123,6 +130,24 @@ pub(crate) fn searched(facts: &[Fact], own: &[String], meant: &HashSet<String>) 
         }
     }
     all.into_iter().map(|((text, edge), tag)| Searched { text, edge, tag }).collect()
+}
+
+/// A name of ISO 2022 with its escape sequences (PS3.5 §6.1.2.5) shortened to the escape itself.
+fn without_escapes(text: &str) -> String {
+    let (mut plain, mut inside) = (String::with_capacity(text.len()), false);
+    for c in text.chars() {
+        match c {
+            '\u{1b}' => {
+                inside = true;
+                plain.push(c);
+            }
+            // Intermediate characters, then a final one.
+            ' '..='/' if inside => {}
+            _ if inside => inside = false,
+            _ => plain.push(c),
+        }
+    }
+    plain
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> + use<> {
@@ -205,7 +230,9 @@ fn forms(searched: &Searched, charset: Option<&SpecificCharacterSet>) -> Vec<Nee
         add(Form::Bytes, text.clone().into_bytes());
         if let Some(bytes) = charset.and_then(|c| c.encode(text).ok()) {
             add(Form::Bytes, bytes);
-        } else if text.chars().all(|c| u32::from(c) < 256) {
+        }
+        // Also as it is where the reader took one character set for another.
+        if text.chars().all(|c| u32::from(c) < 256) {
             add(Form::Bytes, text.chars().map(|c| u32::from(c) as u8).collect());
         }
         add(Form::Utf16Le, text.encode_utf16().flat_map(u16::to_le_bytes).collect());

@@ -141,6 +141,7 @@ impl Search {
         // A point between digits makes them one number.
         let fraction = before(1) == b'.' && digit(before(2)) || after(0) == b'.' && digit(after(1));
         let alone = match needle.edge {
+            Edge::Free => true,
             Edge::Word => !before(1).is_ascii_alphanumeric() && !after(0).is_ascii_alphanumeric(),
             Edge::Number => !digit(before(1)) && !digit(after(0)) && !fraction,
             Edge::Date => !digit(before(1)) && !(before(1) == b'.' && digit(before(2))),

@@ -177,3 +177,26 @@ fn a_find_names_the_attribute_and_never_the_value() {
         "a value of PatientName (0010,0010) stands in the outgoing data set, at byte 7"
     );
 }
+
+/// Originals of pydicom in every character set, as they are: their patients' names are found in them.
+#[test]
+fn names_are_found_in_every_character_set() {
+    use overread_dicom::read::{Limits, Opened, open};
+    let lib = overread_testkit::tools::tools().join("venv/lib");
+    let python = overread_testkit::tools::files_in(&lib).into_iter().next().unwrap();
+    let mut seen = 0;
+    for path in overread_testkit::tools::files_in(&python.join("site-packages/pydicom/data/charset_files")) {
+        let Ok(Opened::Dicom(file)) = open(&path, &Limits::default()) else { continue };
+        let original = file.dataset().reveal();
+        let known = facts(original, &|_| false);
+        let found = find_with(&known, charset(original), &std::fs::read(&path).unwrap(), 4096);
+        if original.get(t::PATIENT_NAME).is_some() {
+            seen += 1;
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            // The operator of some bears the patient's name.
+            let named = |f: &Found| known.iter().any(|k| k.tag == f.tag && k.sort == Sort::Name);
+            assert!(found.iter().any(named), "{name}: {found:?}");
+        }
+    }
+    assert!(seen >= 14, "{seen} files");
+}
