@@ -79,7 +79,7 @@ impl Deidentifier {
         out: &mut impl Write,
     ) -> Result<Verdict, DeidError> {
         let original = file.dataset().reveal();
-        let extent = match file.pixel_data_extent() {
+        let extent = match file.opaque_pixel_data_extent() {
             Ok(extent) => Some(extent),
             Err(ReadError::NoPixels) => None,
             Err(other) => return Err(other.into()),

@@ -340,6 +340,23 @@ fn what_no_rule_foresaw_is_caught_by_the_second_look() {
     );
 }
 
+#[test]
+fn a_video_leaves_as_it_is() {
+    let mut file = Dicom::new("1.2.840.10008.1.2.4.102");
+    file.put(0x0008_0016, b"UI", b"1.2.840.10008.5.1.4.1.1.77.1.1.1").put(
+        0x0008_0018,
+        b"UI",
+        b"1.9.33.44.55.1",
+    );
+    file.put(0x0010_0010, b"PN", b"Doe^Jane").study().put(0x0028_0008, b"IS", b"25").grey(8, 8, 8, 8);
+    file.fragments(&[b"", b"the first half of a stream", b"the second half"]);
+    file.0.extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    let (verdict, bytes) = verdict(&deidentifier("", ""), &file, Pixels::Unseen);
+    assert!(matches!(verdict, Verdict::Written(_)), "{verdict:?}");
+    assert!(holds(&bytes, b"the first half of a stream") && holds(&bytes, b"the second half"));
+    assert!(holds(&bytes, b"1.2.840.10008.1.2.4.102") && !holds(&bytes, b"Doe"));
+}
+
 /// Whatever a sender writes: an object, a quarantine or an error, and no panic.
 #[test]
 fn mangled_originals_do_not_stop_it() {
