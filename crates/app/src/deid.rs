@@ -30,7 +30,8 @@ pub fn run(args: &DeidArgs) -> Result<ExitCode> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = args.workers.map_or(cores, usize::from).min(found.len());
     let pixels = if args.pixels_cleaned { Pixels::Cleaned } else { Pixels::Unseen };
-    let limits = Limits::default();
+    // Whole slides are larger than what is read for a finding; pixel data go by in pieces.
+    let limits = Limits { file_bytes: u64::MAX, ..Limits::default() };
     batch::in_order(
         &found,
         workers,
