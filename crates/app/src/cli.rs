@@ -68,6 +68,8 @@ pub enum Command {
     /// List, look at, check, import and sign packs.
     #[command(subcommand)]
     Pack(PackCommand),
+    /// De-identify DICOM files by a profile of PS3.15 Annex E.
+    Deid(DeidArgs),
     /// Wrap a picture (JPEG, PNG, TIFF, WebP) as a DICOM radiograph.
     Wrap(WrapArgs),
     /// Print the JSON Schema of a result.
@@ -140,6 +142,42 @@ pub struct ClassifyArgs {
     /// Also use packs that are not signed by a key of the trust list.
     #[arg(long)]
     pub allow_untrusted: bool,
+}
+
+/// De-identify DICOM headers by a profile, and look a second time at what goes out. Pixels are not looked at.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  overread deid studies/ --out shared/ --report report.json
+  overread deid studies/ --profile radiology --key pseudonym.key --out shared/
+
+Objects are written as STUDY/SERIES/INSTANCE.dcm under pseudonymous UIDs. What the second look finds, and what may show
+text in its pixels, is quarantined: nothing of it is written, and the report says why.
+
+Exit status: 0 every file was written; 1 nothing could be done; 2 the command line is wrong;
+3 some files were quarantined or failed, the others were written.")]
+pub struct DeidArgs {
+    /// DICOM files and folders of them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// A built-in profile (strict, radiology, ct-mr-head, pathology, ophthalmology, dermatology, cardiology) or a TOML file.
+    #[arg(long, default_value = "strict", value_name = "PROFILE")]
+    pub profile: String,
+    /// Folder for the de-identified objects.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Write what was done with each file into this file. It holds the originals' paths: it is for the site alone.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// The secret that pseudonyms and moved dates hang on; made where it is missing. Default: another one in each run, so
+    /// that no later run can be linked to this one.
+    #[arg(long, env = "OVERREAD_DEID_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Text in the pixels of these files has been looked for and removed already.
+    #[arg(long)]
+    pub pixels_cleaned: bool,
+    /// Threads. Default: as many as there are cores.
+    #[arg(long, value_name = "N", env = "OVERREAD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
 }
 
 /// A role's start.

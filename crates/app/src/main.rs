@@ -4,6 +4,7 @@ mod ask;
 mod classify;
 mod cli;
 mod config;
+mod deid;
 mod doctor;
 mod library;
 mod operate;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Program(command) => roles::block_on(operate::program(&command)),
         Command::Pack(command) => packs::run(&cli.shared, &command),
+        Command::Deid(args) => deid::run(&args),
         Command::Wrap(args) => wrap::run(&args),
         Command::Schema => {
             table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)
