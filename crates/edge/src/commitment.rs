@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use overread_dimse::{CommitmentAnswer, CommitmentReport, DimseError, Rejection, request_commitment};
@@ -40,6 +40,8 @@ pub struct Reports {
     pub clock: Clock,
     /// Wakes the jobs.
     pub wake: Arc<Notify>,
+    /// Destinations that reported on an association of their own: they need not be waited for on the one that asks.
+    pub callers: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Does the `commit` jobs.
@@ -64,6 +66,17 @@ impl Handler for Commit {
 }
 
 impl Reports {
+    /// Notes what a peer says of a transaction on an association that it opened.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn called(&self, report: &CommitmentReport) -> Result<(), EdgeError> {
+        if let Some(delivery) = self.delivery(&report.transaction).await? {
+            self.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(delivery.destination);
+        }
+        self.take(report).await
+    }
+
     /// Notes what a peer says of a transaction. On return it is durable; a transaction that is not ours, or not the last of its delivery, changes nothing.
     ///
     /// # Errors
@@ -185,8 +198,10 @@ impl Commit {
         let transaction = Uid::from_hash(rand::random());
         self.note(delivery, "commitment = $3", Some(&transaction)).await?;
         let asked = transaction.clone();
+        let calls = self.reports.callers.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
+        let wait = if calls { Duration::ZERO } else { WAIT };
         let answer =
-            tokio::task::spawn_blocking(move || request_commitment(&peer, &asked, &objects, WAIT)).await;
+            tokio::task::spawn_blocking(move || request_commitment(&peer, &asked, &objects, wait)).await;
         match answer.map_err(|_| Trouble::Failed { why: "the requestor panicked".into() })? {
             Ok(CommitmentAnswer::ReportedNow(report)) => {
                 self.reports.take(&report).await?;

@@ -41,7 +41,7 @@ impl Receiver for Door {
     }
 
     fn committed(&self, _from: &Caller, report: CommitmentReport) -> bool {
-        let noted = self.runtime.block_on(self.reports.take(&report));
+        let noted = self.runtime.block_on(self.reports.called(&report));
         if let Err(e) = &noted {
             tracing::error!("a report on storage commitment was not noted: {}", sentence(e));
         }

@@ -116,7 +116,12 @@ impl Edge {
         };
         let intake = Intake::start(committer, limits.clone(), config.limits.reserve_bytes);
         let offset = config.utc_offset_minutes.unwrap_or(utc_offset_minutes);
-        let reports = Reports { database: database.clone(), clock: clock.clone(), wake: Arc::clone(&wake) };
+        let reports = Reports {
+            database: database.clone(),
+            clock: clock.clone(),
+            wake: Arc::clone(&wake),
+            callers: Arc::default(),
+        };
         let runner = RunnerConfig { max_attempts: config.max_attempts, ..RunnerConfig::new(&config.node) };
         let runner = Runner::new(database.clone(), clock.clone(), runner, Arc::clone(&wake))
             .handle(
