@@ -97,7 +97,7 @@ def main():
             peers.http("PUT", f"{orthanc.url}/modalities/overread", modality)
             peers.wait_for("the service", lambda: peers.answers(f"http://127.0.0.1:{overread.service_port}/readyz"))
             release(overread)
-            made = [peers.make_samples("children", f"{folder}/{seed}", "--seed", seed, "--count", args.count) for seed in ("warm", "one", "all")]
+            made = [peers.make_samples("children", f"{folder}/{seed}", "--seed", seed, "--studies", args.count) for seed in ("warm", "one", "all")]
             one_by_one(orthanc, made[0][:2], args.quiet)
             single = sorted(one_by_one(orthanc, made[1], args.quiet))
             together = at_once(orthanc, made[2], args.quiet)

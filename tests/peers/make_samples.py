@@ -11,6 +11,7 @@ function of --seed: another seed is another set of studies. Data sets are writte
 """
 
 import argparse
+import itertools
 import hashlib
 import json
 import os
@@ -122,9 +123,9 @@ def children(folder, args):
     from PIL import Image
 
     pictures = sorted((SAMPLES / "pneumonia_model_package/datasets/pneumonia-data/val").glob("*.jpeg"))
-    for study in range(args.count):
-        path = folder / f"child-{study:03}.dcm"
-        data = new(path, DigitalXRayImageStorageForPresentation, "child", args.seed, study, 1, 1)
+    for study, number in itertools.product(range(args.studies), range(1, args.count + 1)):
+        path = folder / f"child-{study:03}-{number}.dcm"
+        data = new(path, DigitalXRayImageStorageForPresentation, "child", args.seed, study, 1, number)
         data.Modality, data.BodyPartExamined, data.ViewPosition = "DX", "CHEST", "AP"
         data.StudyDescription, data.SeriesDescription = "Chest radiograph", "AP"
         data.PresentationIntentType, data.ImageType = "FOR PRESENTATION", ["DERIVED", "PRIMARY"]
@@ -135,7 +136,7 @@ def children(folder, args):
         data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
         data.PresentationLUTShape, data.BurnedInAnnotation, data.LossyImageCompression = "IDENTITY", "NO", "01"
         data.WindowCenter, data.WindowWidth = 128, 256
-        with Image.open(pictures[study % len(pictures)]) as picture:
+        with Image.open(pictures[(study * args.count + number - 1) % len(pictures)]) as picture:
             pixels(data, np.asarray(picture.convert("L")), 8)
         if args.kind == "children-j2k":
             data.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use overread_domain::Probability;
+use overread_http::Scope;
+
+use crate::ask::{Reach, Role};
 
 /// First argument of the child process that runs the C codecs.
 pub const CODEC_WORKER: &str = "codec-worker";
@@ -44,12 +47,29 @@ pub enum Command {
     Edge(RoleArgs),
     /// Run the reader's role alone.
     Service(RoleArgs),
+    /// Examine an installation, running or not: says which side is misconfigured and which line to change.
+    Doctor(DoctorArgs),
+    /// Show how the running roles are.
+    Status(StatusArgs),
+    /// List durable jobs, or give dead letters another try.
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Look at the audit log, or verify it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Make, list and revoke API tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print the configuration as it takes effect: every key, defaults too, secrets masked.
+    Config(ConfigArgs),
     /// List the service's programs, or change how one's results are released.
     #[command(subcommand)]
     Program(ProgramCommand),
     /// List, look at, check, import and sign packs.
     #[command(subcommand)]
     Pack(PackCommand),
+    /// De-identify DICOM files by a profile of PS3.15 Annex E.
+    Deid(DeidArgs),
     /// Wrap a picture (JPEG, PNG, TIFF, WebP) as a DICOM radiograph.
     Wrap(WrapArgs),
     /// Print the JSON Schema of a result.
@@ -57,6 +77,15 @@ pub enum Command {
 }
 
 impl Command {
+    /// The name under which traces are collected.
+    pub const fn service_name(&self) -> &'static str {
+        match self {
+            Self::Edge(_) => "overread-edge",
+            Self::Service(_) => "overread-service",
+            _ => "overread",
+        }
+    }
+
     /// What is logged where nobody says otherwise: roles tell what they do, commands only what goes wrong.
     pub const fn default_log(&self) -> &'static str {
         match self {
@@ -115,6 +144,42 @@ pub struct ClassifyArgs {
     pub allow_untrusted: bool,
 }
 
+/// De-identify DICOM headers by a profile, and look a second time at what goes out. Pixels are not looked at.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  overread deid studies/ --out shared/ --report report.json
+  overread deid studies/ --profile radiology --key pseudonym.key --out shared/
+
+Objects are written as STUDY/SERIES/INSTANCE.dcm under pseudonymous UIDs. What the second look finds, and what may show
+text in its pixels, is quarantined: nothing of it is written, and the report says why.
+
+Exit status: 0 every file was written; 1 nothing could be done; 2 the command line is wrong;
+3 some files were quarantined or failed, the others were written.")]
+pub struct DeidArgs {
+    /// DICOM files and folders of them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// A built-in profile (strict, radiology, ct-mr-head, pathology, ophthalmology, dermatology, cardiology) or a TOML file.
+    #[arg(long, default_value = "strict", value_name = "PROFILE")]
+    pub profile: String,
+    /// Folder for the de-identified objects.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Write what was done with each file into this file. It holds the originals' paths: it is for the site alone.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// The secret that pseudonyms and moved dates hang on; made where it is missing. Default: another one in each run, so
+    /// that no later run can be linked to this one.
+    #[arg(long, env = "OVERREAD_DEID_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Text in the pixels of these files has been looked for and removed already.
+    #[arg(long)]
+    pub pixels_cleaned: bool,
+    /// Threads. Default: as many as there are cores.
+    #[arg(long, value_name = "N", env = "OVERREAD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+}
+
 /// A role's start.
 #[derive(Args)]
 #[command(
@@ -134,7 +199,10 @@ pub struct RoleArgs {
 #[derive(Subcommand)]
 pub enum ProgramCommand {
     /// List programs and their release modes.
-    Ls(ServiceAddress),
+    Ls {
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Change a program's release mode: `shadow` keeps results, `review-all` sends each, preliminary and unverified.
     Mode {
         /// The program.
@@ -145,19 +213,175 @@ pub enum ProgramCommand {
         #[arg(long)]
         reason: String,
         #[command(flatten)]
-        address: ServiceAddress,
+        reach: Reach,
     },
 }
 
-/// Where a running service is.
+/// What `overread status` takes.
 #[derive(Args)]
-pub struct ServiceAddress {
-    /// The service's address.
-    #[arg(long, default_value = "http://127.0.0.1:8081", env = "OVERREAD_SERVICE_URL", value_name = "URL")]
-    pub url: String,
-    /// An API token, where the service wants one.
-    #[arg(long, env = "OVERREAD_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub token: Option<String>,
+pub struct StatusArgs {
+    /// Ask this role alone.
+    #[arg(long, value_enum)]
+    pub role: Option<Role>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Lines::Text)]
+    pub format: Lines,
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+#[derive(Subcommand)]
+pub enum JobsCommand {
+    /// List jobs: what waits, runs, or is a dead letter that somebody must look at.
+    Ls {
+        /// Of this state alone: waiting, running, dead.
+        #[arg(long, value_parser = ["waiting", "running", "dead"])]
+        state: Option<String>,
+        /// Of this kind alone, such as `deliver`.
+        #[arg(long, value_parser = word)]
+        kind: Option<String>,
+        /// Of this role alone.
+        #[arg(long, value_enum)]
+        role: Option<Role>,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Give dead letters another try.
+    Requeue {
+        /// The job's number.
+        #[arg(conflicts_with = "dead")]
+        id: Option<i64>,
+        /// All dead letters.
+        #[arg(long)]
+        dead: bool,
+        /// Whose job it is.
+        #[arg(long, value_enum, default_value = "edge")]
+        role: Role,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Verify the hash chain from its first entry to its last. Status 1 if it is broken.
+    Verify {
+        /// Of this role alone.
+        #[arg(long, value_enum)]
+        role: Option<Role>,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// List entries.
+    Ls {
+        /// Whose log.
+        #[arg(long, value_enum, default_value = "edge")]
+        role: Role,
+        /// Entries after this number.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        after: u32,
+        /// At most so many, 1 to 1000.
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is printed once.
+    New {
+        /// Whose it is: the actor in the audit log.
+        name: String,
+        /// What it may do: read (look), operate (change how things run), store (send images). May be given several times.
+        #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE")]
+        scope: Vec<Scope>,
+        #[command(flatten)]
+        place: TokenPlace,
+    },
+    /// List tokens, without their secrets.
+    Ls {
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        place: TokenPlace,
+    },
+    /// Revoke a token from the next request on.
+    Revoke {
+        /// The token's id.
+        id: String,
+        #[command(flatten)]
+        place: TokenPlace,
+    },
+}
+
+/// Whose tokens. The command works on the role's database itself, so it runs where the role runs.
+#[derive(Args)]
+pub struct TokenPlace {
+    /// Whose door the token opens.
+    #[arg(long, value_enum, default_value = "edge")]
+    pub role: Role,
+    /// Configuration file, in which the database is.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What `overread config` takes.
+#[derive(Args)]
+pub struct ConfigArgs {
+    /// Configuration file; `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What `overread doctor` takes.
+#[derive(Args)]
+#[command(
+    after_help = "It asks each destination for C-ECHO and whether it takes reports, tries the doors, the link, TLS files, disk, clock, packs and ONNX Runtime,
+and changes nothing, unless --test-store sends a test picture. Exit status: 0 nothing failed; 1 something did."
+)]
+pub struct DoctorArgs {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Examine this role alone.
+    #[arg(long, value_enum)]
+    pub role: Option<Role>,
+    /// Also store a test picture (Patient ID OVERREAD-TEST) at each destination; it stays there until you delete it.
+    #[arg(long)]
+    pub test_store: bool,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Lines::Text)]
+    pub format: Lines,
+}
+
+/// How lists are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lines {
+    /// For people.
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// A word that can stand in an address as it is.
+fn word(text: &str) -> Result<String, String> {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        Ok(text.to_owned())
+    } else {
+        Err("letters, digits and hyphens".into())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

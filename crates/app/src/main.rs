@@ -1,21 +1,25 @@
 //! The `overread` binary: command line and wiring; it has no rule of its own.
 
+mod ask;
 mod classify;
 mod cli;
 mod config;
+mod deid;
+mod doctor;
 mod library;
+mod operate;
 mod packs;
 mod page;
-mod program;
 mod roles;
 mod supervise;
 mod table;
+mod telemetry;
+mod token;
 mod wrap;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 
@@ -24,15 +28,22 @@ pub const CANNOT: u8 = 1;
 /// Exit code: some studies failed, the others were answered.
 pub const SOME_FAILED: u8 = 3;
 
+/// Exit code: the configuration does not work (EX_CONFIG of sysexits.h). Starting again without changing it is of no use.
+pub const REFUSED: u8 = 78;
+
 fn main() -> ExitCode {
     // The codec child comes first: it must not parse, read or log anything of ours.
     if std::env::args_os().nth(1).is_some_and(|arg| arg == cli::CODEC_WORKER) {
         return overread_dicom::read::codec_worker_main();
     }
     let cli = Cli::parse();
-    let filter =
-        EnvFilter::try_from_env("OVERREAD_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.default_log()));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let telemetry = match telemetry::start(cli.command.default_log(), cli.command.service_name()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            table::complain(&error);
+            return ExitCode::from(CANNOT);
+        }
+    };
     let outcome = match cli.command {
         Command::Classify(args) => classify::run(&cli.shared, &args),
         Command::All(args) => supervise::all(&cli.shared, &args),
@@ -44,15 +55,37 @@ fn main() -> ExitCode {
             supervise::die_with_parent();
             roles::service(&cli.shared, &args)
         }
-        Command::Program(command) => program::run(&command),
+        Command::Doctor(args) => roles::block_on(doctor::run(&cli.shared, &args)),
+        Command::Status(args) => roles::block_on(operate::status(&args)),
+        Command::Jobs(command) => roles::block_on(operate::jobs(&command)),
+        Command::Audit(command) => roles::block_on(operate::audit(&command)),
+        Command::Token(command) => roles::block_on(token::run(&command)),
+        Command::Config(args) => config::Config::read(args.config.as_deref())
+            .and_then(|config| config::effective(&config))
+            .and_then(|text| table::print(text.trim_end()))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Program(command) => roles::block_on(operate::program(&command)),
         Command::Pack(command) => packs::run(&cli.shared, &command),
+        Command::Deid(args) => deid::run(&args),
         Command::Wrap(args) => wrap::run(&args),
         Command::Schema => {
             table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)
         }
     };
-    outcome.unwrap_or_else(|error| {
+    let status = outcome.unwrap_or_else(|error| {
         table::complain(&error);
-        ExitCode::from(CANNOT)
+        ExitCode::from(if is_configuration(&error) { REFUSED } else { CANNOT })
+    });
+    drop(telemetry);
+    status
+}
+
+/// Whether an error is about the configuration.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<config::Refused>()
+            || cause.is::<overread_edge::config::ConfigError>()
+            || cause.is::<overread_service::ConfigError>()
+            || matches!(cause.downcast_ref(), Some(overread_http::HttpError::Config { .. }))
     })
 }

@@ -53,6 +53,11 @@ fn codec_factory() -> Result<Arc<dyn Fn() -> CodecHost + Send + Sync>> {
     Ok(Arc::new(move || CodecHost::new(binary.clone(), vec![CODEC_WORKER.into()], CodecLimits::default())))
 }
 
+/// Runs one command to its end.
+pub fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    runtime()?.block_on(command)
+}
+
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
     // Several TLS providers are compiled in; this is the one that is meant.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -24,6 +24,7 @@ pub const PARENT: &str = "OVERREAD_PARENT";
 
 pub fn all(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
     let config = Config::read(args.config.as_deref())?;
+    check(&config)?;
     let (edge, service) = parts(&config)?;
     let mut extra: Vec<OsString> = Vec::new();
     let folders = shared.packs.iter().map(|folder| ("--packs", folder));
@@ -44,22 +45,42 @@ pub fn all(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
         let mut int = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
         let (stop, stopped) = watch::channel(false);
         let binary = std::env::current_exe().context("the binary does not know where it lies")?;
-        let service = tokio::spawn(keep(binary.clone(), "service", extra, service, stopped.clone()));
-        let edge = tokio::spawn(keep(binary, "edge", vec![], edge, stopped));
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
+        let mut service = tokio::spawn(keep(binary.clone(), "service", extra, service, stopped.clone()));
+        let mut edge = tokio::spawn(keep(binary, "edge", vec![], edge, stopped));
+        // A role that is kept ends only when it is asked to, or when its configuration is refused.
+        let refused = tokio::select! {
+            _ = term.recv() => None,
+            _ = int.recv() => None,
+            _ = &mut service => Some("service"),
+            _ = &mut edge => Some("edge"),
+        };
         tracing::info!("asked to end; both roles finish what runs");
         let _ = stop.send(true);
-        let _ = tokio::join!(edge, service);
-        Ok(ExitCode::SUCCESS)
+        match refused {
+            None => drop(tokio::join!(edge, service)),
+            Some("service") => drop(edge.await),
+            Some(_) => drop(service.await),
+        }
+        Ok(refused.map_or(ExitCode::SUCCESS, |_| ExitCode::from(crate::REFUSED)))
     })
+}
+
+/// What the roles would refuse is refused here, with the line it stands in.
+fn check(config: &Config) -> Result<()> {
+    let edge: overread_edge::Config = config.section("edge")?;
+    edge.check().map_err(|e| config.refuse(&e.key, &e.problem))?;
+    let mut service: overread_service::Config = config.section("service")?;
+    service.link_token = new_token();
+    service.check().map_err(|e| config.refuse(&e.key, &e.problem))
+}
+
+fn new_token() -> String {
+    format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
 }
 
 /// The two children's configurations: a link token that is made for this run, and the service's address.
 fn parts(config: &Config) -> Result<(String, String)> {
-    let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+    let token = new_token();
     let (mut edge, mut service) = (config.only(&["edge"])?, config.only(&["service"])?);
     let parsed: overread_service::Config = config.section("service")?;
     let scheme = if parsed.http.tls.is_some() { "https" } else { "http" };
@@ -87,6 +108,10 @@ async fn keep(
             Ok(mut child) => {
                 tokio::select! {
                     status = child.wait() => match status {
+                        Ok(status) if status.code() == Some(crate::REFUSED.into()) => {
+                            tracing::error!(role, "a role refuses its configuration; it is not started again");
+                            return;
+                        }
                         Ok(status) => tracing::error!(role, %status, "a role ended; it is started again"),
                         Err(e) => tracing::error!(role, "a role cannot be waited for: {e}"),
                     },

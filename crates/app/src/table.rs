@@ -8,6 +8,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use overread_domain::Decision;
 use overread_read::StudyResult;
 use overread_read::result::{FindingRecord, ProgramResult, Status};
+use serde_json::Value;
 
 /// Prints a text and a line end.
 pub fn print(text: &str) -> Result<()> {
@@ -15,12 +16,12 @@ pub fn print(text: &str) -> Result<()> {
 }
 
 /// Prints a JSON value over several lines.
-pub fn print_json(value: &serde_json::Value) -> Result<()> {
+pub fn print_json(value: &Value) -> Result<()> {
     write_out(serde_json::to_string_pretty(value)?.as_bytes())
 }
 
 /// Prints a JSON value in one line.
-pub fn print_line(value: &serde_json::Value) -> Result<()> {
+pub fn print_line(value: &Value) -> Result<()> {
     write_out(serde_json::to_string(value)?.as_bytes())
 }
 
@@ -43,6 +44,56 @@ pub fn remark(text: &str) {
     eprintln!("{text}");
 }
 
+/// Rows of JSON objects as a table of the named members. Moments (`…_at`, `at`) are shown in local time.
+pub fn columns(names: &[&str], rows: &[Value]) -> String {
+    let mut table = plain();
+    table.set_header(names.iter().copied());
+    for row in rows {
+        table.add_row(names.iter().map(|name| cell(name, &row[*name])));
+    }
+    table.to_string()
+}
+
+/// The members of a JSON object, one a line; lists of counts are spelt out.
+pub fn pairs(object: &Value) -> String {
+    let mut table = plain();
+    table.load_preset(presets::NOTHING);
+    for (name, value) in object.as_object().into_iter().flatten() {
+        let text = match value.as_array() {
+            Some(items) => items.iter().map(count).collect::<Vec<_>>().join(", "),
+            None => cell(name, value),
+        };
+        table.add_row([name.clone(), text]);
+    }
+    table.to_string()
+}
+
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn cell(name: &str, value: &Value) -> String {
+    if (name == "at" || name.ends_with("_at"))
+        && let Some(moment) = value.as_i64().and_then(chrono::DateTime::from_timestamp_millis)
+    {
+        return moment.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string();
+    }
+    match value {
+        Value::Null => "–".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(|i| cell(name, i)).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// `{"name" or "state": …, "count": …}` in words.
+fn count(item: &Value) -> String {
+    let name = item["name"].as_str().or(item["state"].as_str()).unwrap_or_default();
+    format!("{name} {}", item["count"])
+}
+
 /// The table of results.
 pub struct Results {
     table: Table,
@@ -54,8 +105,7 @@ pub struct Results {
 impl Results {
     /// An empty table.
     pub fn new() -> Self {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        let mut table = plain();
         table.set_header(["study", "program", "finding", "probability", "decision"]);
         Self { table, notes: vec![], colour: std::io::stdout().is_terminal() }
     }

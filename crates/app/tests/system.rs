@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use overread_testkit::{Postgres, S3, samples, wait_for, wait_until};
 use serde_json::json;
 use support::site::{PATIENCE, Site};
@@ -78,71 +76,4 @@ fn a_study_comes_home_with_postgresql_and_s3() {
         format!("database = \"{}\"\nobjects = \"{}\"", postgres.database(role), s3.address(role))
     };
     a_study_comes_home(&Site::start(stores));
-}
-
-/// Kills of the torture test: 20 unless `OVERREAD_TORTURE` says more.
-fn kills() -> usize {
-    std::env::var("OVERREAD_TORTURE").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
-}
-
-#[test]
-fn what_was_acknowledged_survives_kills() {
-    use overread_testkit::dcmtk::{Peer, storescu};
-    use overread_testkit::ledger::Ledger;
-    let mut site = Site::start(|_| String::new());
-    site.mode("review-all");
-    let all = site.children("torture", kills());
-    let ledger = Ledger::new();
-    let peer = Peer::new(site.dimse, "OVERREAD");
-    for (n, sample) in all.iter().enumerate() {
-        // The sender repeats what was not acknowledged, as senders do; the kill falls before, within or after it.
-        let moment = Duration::from_millis(rand::random_range(0..400));
-        let sent = std::thread::scope(|scope| {
-            let sending = scope.spawn(|| storescu(&peer, &[], &[&sample.path]));
-            std::thread::sleep(moment);
-            match n % 3 {
-                0 => site.overread.kill(),
-                1 => drop(site.overread.kill_role("edge")),
-                _ => drop(site.overread.kill_role("service")),
-            }
-            sending.join().unwrap()
-        });
-        if sent.acknowledged.contains(&sample.path) {
-            ledger.acknowledged(sample);
-        }
-        if n % 3 == 0 {
-            site.overread.again();
-        }
-    }
-    // A role that was killed last is up again before it is asked.
-    wait_until("both roles are ready", PATIENCE, || {
-        [&site.edge, &site.service]
-            .iter()
-            .all(|url| overread_testkit::http::get(&format!("{url}/readyz")).is_ok_and(|a| a.status == 200))
-    });
-    // Before anything is sent again: that would repair what was lost.
-    let losses = ledger.losses(|entry| {
-        let url = format!(
-            "{}/dicom-web/studies/{}/series/{}/instances/{}",
-            site.edge, entry.study, entry.series, entry.sop
-        );
-        let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
-        let answer = overread_testkit::http::request("GET", &url, &[("accept", accept)], &[])?;
-        answer.ok().parts().into_iter().next().map(|p| p.body).ok_or_else(|| "no part".to_owned())
-    });
-    assert!(losses.is_empty(), "{losses:?}");
-    for sample in &all {
-        wait_until("everything is sent at last", PATIENCE, || storescu(&peer, &[], &[&sample.path]).complete);
-        ledger.acknowledged(sample);
-    }
-    for sample in &all {
-        wait_until("each study has its result", PATIENCE, || {
-            !site.of_modality(&sample.study, "SR").is_empty()
-        });
-        assert_eq!(site.of_modality(&sample.study, "SR").len(), 1, "a result was doubled");
-    }
-    for role in [&site.edge, &site.service] {
-        let verified = overread_testkit::http::get(&format!("{role}/api/v1/audit/verify")).unwrap().ok();
-        assert!(verified.text().contains("entries"), "{}", verified.text());
-    }
 }

@@ -31,6 +31,8 @@ pub enum UidKind {
     Instance,
     /// Frame of Reference UID (0020,0052).
     FrameOfReference,
+    /// Any other, such as Irradiation Event UID (0008,3010).
+    Other,
 }
 
 impl UidKind {
@@ -40,6 +42,7 @@ impl UidKind {
             Self::Series => "series",
             Self::Instance => "instance",
             Self::FrameOfReference => "frame-of-reference",
+            Self::Other => "other",
         }
     }
 }
@@ -51,6 +54,16 @@ impl PseudonymKey {
     /// A key of bytes that are kept elsewhere.
     pub fn from_bytes(bytes: [u8; BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// A key that nobody has, not even later.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub fn random() -> Result<Self, DeidError> {
+        let mut key = Zeroizing::new([0; BYTES]);
+        getrandom::fill(&mut *key).map_err(DeidError::Random)?;
+        Ok(Self(key))
     }
 
     /// The key of a file; where there is no file, a new random key, durable in a file of mode 0600 before this returns.
@@ -116,18 +129,44 @@ impl PseudonymKey {
 
     /// The pseudonym of a UID: the first 128 bits of HMAC-SHA-256 over its kind and itself, as a UID under `2.25`.
     pub fn uid(&self, kind: UidKind, original: &Uid) -> Uid {
+        self.uid_of_text(kind, original.as_str())
+    }
+
+    /// As [`Self::uid`], of a text that should be a UID and may not be one.
+    pub(crate) fn uid_of_text(&self, kind: UidKind, original: &str) -> Uid {
+        let digest = self.mac(b"overread-pseudonym-1", kind.word(), original);
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&digest[..16]);
+        Uid::from_hash(bits)
+    }
+
+    /// The pseudonym of a patient: twenty digits. Digits, because letters might spell somebody's name.
+    pub(crate) fn subject(&self, patient: &str) -> String {
+        format!("{:020}", self.number(b"overread-subject-1", patient))
+    }
+
+    /// By how many days a patient's dates are moved into the past: 1 to 3650.
+    pub(crate) fn days(&self, patient: &str) -> u16 {
+        (self.number(b"overread-date-shift-1", patient) % 3650) as u16 + 1
+    }
+
+    fn number(&self, context: &[u8], text: &str) -> u64 {
+        let digest = self.mac(context, "patient", text);
+        digest[..8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+    }
+
+    /// HMAC-SHA-256 over a context, what a text names, and the text.
+    fn mac(&self, context: &[u8], what: &str, text: &str) -> [u8; 32] {
         // HMAC pads a key that is shorter than its block with zeros (RFC 2104 §2).
         let mut block = Zeroizing::new([0; 64]);
         block[..BYTES].copy_from_slice(&*self.0);
         let mut mac = Hmac::<Sha256>::new(Key::<Hmac<Sha256>>::from_slice(&*block));
-        mac.update(b"overread-pseudonym-1\0");
-        mac.update(kind.word().as_bytes());
+        mac.update(context);
         mac.update(b"\0");
-        mac.update(original.as_str().as_bytes());
-        let digest = mac.finalize_fixed();
-        let mut bits = [0; 16];
-        bits.copy_from_slice(&digest[..16]);
-        Uid::from_hash(bits)
+        mac.update(what.as_bytes());
+        mac.update(b"\0");
+        mac.update(text.as_bytes());
+        mac.finalize_fixed().into()
     }
 }
 

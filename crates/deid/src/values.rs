@@ -1,14 +1,27 @@
 //! Values of an original made anew: only what has the form of a code, a number or words of a table passes.
 
-use dicom_core::Tag;
+use std::borrow::Cow;
+
+use dicom_core::dictionary::DataDictionary;
 use dicom_core::value::{PrimitiveValue, Value};
+use dicom_core::{DataElement, Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
 /// The text values of an element, without padding; none if it is absent, empty or no text.
 pub(crate) fn texts(object: &InMemDicomObject, tag: Tag) -> Option<Vec<String>> {
-    let element = object.get(tag)?;
+    element_texts(object.get(tag)?)
+}
+
+/// As [`texts`], of an element.
+pub(crate) fn element_texts(element: &InMemElement) -> Option<Vec<String>> {
     let trimmed = |t: &str| t.trim_matches(['\0', ' ']).to_owned();
+    // Long text has one value, whatever signs it holds (PS3.5 §6.2).
+    if matches!(element.vr(), VR::LT | VR::ST | VR::UT | VR::UR) {
+        let text = element.to_str().ok()?;
+        return (!text.is_empty()).then(|| vec![trimmed(&text)]);
+    }
     let values: Vec<String> = match element.value() {
         // A sender that did not know the attribute wrote it as UN.
         Value::Primitive(PrimitiveValue::U8(bytes)) => {
@@ -19,6 +32,47 @@ pub(crate) fn texts(object: &InMemDicomObject, tag: Tag) -> Option<Vec<String>> 
     };
     values.iter().any(|v| !v.is_empty()).then_some(values)
 }
+
+/// An element of the standard that its sender wrote as UN, with the representation that PS3.6 gives it. What cannot be
+/// read so stays UN.
+pub(crate) fn as_known(element: &InMemElement) -> Cow<'_, InMemElement> {
+    let known = |tag| StandardDataDictionary.by_tag(tag).map(|e| e.vr.relaxed());
+    let tag = element.header().tag;
+    let bytes = match element.value() {
+        Value::Primitive(PrimitiveValue::U8(bytes)) if element.vr() == VR::UN => bytes,
+        _ => return Cow::Borrowed(element),
+    };
+    let Some(vr) = known(tag) else { return Cow::Borrowed(element) };
+    let words = |numbers: Option<PrimitiveValue>| numbers.map(|value| DataElement::new(tag, vr, value));
+    let made = match vr {
+        VR::UN | VR::SQ | VR::SV | VR::UV | VR::OV | VR::OL => None,
+        VR::OB => words(Some(PrimitiveValue::U8(bytes.clone()))),
+        VR::AT => words(u16::from_bytes(bytes).filter(|n| n.len() % 2 == 0).map(|n| {
+            PrimitiveValue::Tags(
+                n.as_chunks::<2>().0.iter().map(|[group, element]| Tag(*group, *element)).collect(),
+            )
+        })),
+        VR::US | VR::OW => words(u16::from_bytes(bytes).map(|n| PrimitiveValue::U16(n.into()))),
+        VR::SS => words(
+            u16::from_bytes(bytes)
+                .map(|n| PrimitiveValue::I16(n.into_iter().map(|n| n.cast_signed()).collect())),
+        ),
+        VR::UL => words(u32::from_bytes(bytes).map(|n| PrimitiveValue::U32(n.into()))),
+        VR::SL => words(i32::from_bytes(bytes).map(|n| PrimitiveValue::I32(n.into()))),
+        VR::FL | VR::OF => words(f32::from_bytes(bytes).map(|n| PrimitiveValue::F32(n.into()))),
+        VR::FD | VR::OD => words(f64::from_bytes(bytes).map(|n| PrimitiveValue::F64(n.into()))),
+        _ => element_texts(element).map(|t| DataElement::new(tag, vr, PrimitiveValue::Strs(t.into()))),
+    };
+    made.map_or(Cow::Borrowed(element), Cow::Owned)
+}
+
+/// Whether a UID is one of the standard's own: it tells nothing about anybody.
+pub(crate) fn is_standard_uid(text: &str) -> bool {
+    text.starts_with(STANDARD_ROOT)
+}
+
+/// UIDs of the standard lie under this root (PS3.6 Annex A).
+const STANDARD_ROOT: &str = "1.2.840.10008.";
 
 /// A code string (PS3.5 §6.2, VR CS): at most 16 capitals, digits, spaces and underscores.
 pub(crate) fn code(text: &str) -> Option<String> {

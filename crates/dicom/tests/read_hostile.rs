@@ -72,6 +72,49 @@ fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
     }
 }
 
+/// Whether the pixel data are whole, where the file opens at all.
+fn whole(bytes: &[u8]) -> Result<(), ReadError> {
+    match opened(bytes.to_vec())? {
+        Opened::Dicom(file) => file.check_whole(),
+        Opened::Photograph(_) => panic!("a photograph"),
+    }
+}
+
+#[test]
+fn a_cut_of_the_pixel_data_is_told_without_decoding() {
+    let native = sound();
+    let mut fragments = Dicom::new(RLE);
+    fragments.put(0x28, 8, b"IS", b"2").grey(8, 8, 8, 8, false).encapsulated(&[&[7; 64], &[9; 40]]);
+    let mut empty = Dicom::new(RLE);
+    empty.grey(8, 8, 8, 8, false).encapsulated(&[]);
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::none());
+    let at = native.windows(4).position(|w| w == [8, 0, 0x16, 0]).unwrap();
+    encoder.write_all(&native[at..]).unwrap();
+    let mut deflated = Dicom::new("1.2.840.10008.1.2.1.99").bytes;
+    deflated.truncate(deflated.windows(4).position(|w| w == [8, 0, 0x16, 0]).unwrap());
+    deflated.extend(encoder.finish().unwrap());
+    // Where the stored block of the deflated file ends, only the mark of its end is left.
+    for (name, bytes, spare) in [
+        ("native", native, 0),
+        ("fragments", fragments.bytes, 0),
+        ("empty", empty.bytes, 0),
+        ("deflated", deflated, 5),
+    ] {
+        assert!(whole(&bytes).is_ok(), "{name}: {:?}", whole(&bytes));
+        let pixels = bytes.windows(4).position(|w| w == [0xE0, 0x7F, 0x10, 0]).unwrap() + 12;
+        for cut in pixels..bytes.len() - spare {
+            let error = whole(&bytes[..cut]).expect_err("this is cut");
+            assert!(matches!(error, ReadError::Truncated { .. }), "{name} cut at {cut}: {error}");
+        }
+    }
+    let mut foreign = Dicom::new(RLE);
+    foreign.grey(8, 8, 8, 8, false).encapsulated(&[&[7; 64]]);
+    let delimiter = foreign.bytes.len() - 8;
+    foreign.bytes[delimiter..delimiter + 4].copy_from_slice(b"text");
+    assert!(matches!(whole(&foreign.bytes), Err(ReadError::Malformed { .. })));
+    assert!(whole(&Dicom::new(EXPLICIT).bytes).is_ok(), "what has no pixels is whole");
+}
+
 #[test]
 fn mutated_files_never_panic() {
     let whole = sound();

@@ -12,10 +12,10 @@ use overread_dicom::read::{CodecHost, Limits, Opened, ReadError, Resolution, ope
 use overread_dicom::write::photograph::photograph;
 use overread_dicom::write::report::report_reference;
 use overread_dicom::write::{
-    ContentUids, FiledCapture, Filing, InstanceReference, PhotographError, PhotographKind, Release,
-    ResultIdentity, SourceContext, WrapHeader, WriteError, documents,
+    ContentUids, EyeDevice, FiledCapture, Filing, InstanceReference, PhotographError, PhotographKind,
+    Release, ResultIdentity, SourceContext, WrapHeader, WriteError, documents,
 };
-use overread_domain::{Channels, GridSize, Samples};
+use overread_domain::{Channels, GridSize, PixelSpacing, Samples};
 use write_support::*;
 
 fn capture(label: &str, explains: Option<&str>) -> FiledCapture {
@@ -118,7 +118,8 @@ fn wrap(
     limits: &Limits,
     host: &mut CodecHost,
 ) -> Result<Vec<u8>, PhotographError> {
-    let object = photograph(bytes.to_vec(), &header(bytes), kind, limits, host)?;
+    let header = WrapHeader { laterality: Some("R".into()), ..header(bytes) };
+    let object = photograph(bytes.to_vec(), &header, kind, limits, host)?;
     Ok(overread_dicom::write::to_part10(&object)?)
 }
 
@@ -133,7 +134,11 @@ fn photographs_of_every_format_become_valid_images() {
         (encoded(ImageFormat::WebP), false),
     ];
     for (n, (bytes, turned)) in files.iter().enumerate() {
-        for (kind, modality) in [(PhotographKind::Photograph, "XC"), (PhotographKind::Radiograph, "CR")] {
+        for (kind, modality) in [
+            (PhotographKind::Photograph, "XC"),
+            (PhotographKind::Radiograph, "CR"),
+            (PhotographKind::Eye(EyeDevice::SlitLamp), "OP"),
+        ] {
             let out = wrap(bytes, kind, &Limits::default(), &mut host).unwrap();
             assert!(!out.windows(6).any(|w| w == b"CANARY"), "EXIF stays behind");
             let path = folder.path().join(format!("{n}{modality}.dcm"));
@@ -176,4 +181,49 @@ fn what_is_no_photograph_or_too_large_is_refused() {
     assert!(matches!(error, PhotographError::Read(ReadError::NotAnImage)), "{error}");
     let dicom = std::fs::read(pydicom_file("CT_small.dcm")).unwrap();
     assert!(matches!(refused(&dicom, &Limits::default()), PhotographError::Dicom));
+}
+
+#[test]
+fn an_eye_needs_its_side_and_a_fundus_camera_its_spacing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = support::host();
+    let mut eye = |side: &str, device| {
+        let bytes = encoded(ImageFormat::Png);
+        let header = WrapHeader { laterality: Some(side.into()), ..header(&bytes) };
+        let object = photograph(bytes, &header, PhotographKind::Eye(device), &Limits::default(), &mut host)?;
+        Ok(overread_dicom::write::to_part10(&object)?)
+    };
+    let refused = |error: PhotographError| match error {
+        PhotographError::Write(WriteError::Value { name, .. }) => name,
+        other => panic!("{other}"),
+    };
+    for side in ["L", "R", "B"] {
+        let spacing = PixelSpacing { row_mm: 0.01, column_mm: 0.01 };
+        for device in [EyeDevice::ExternalCamera, EyeDevice::SlitLamp, EyeDevice::FundusCamera(spacing)] {
+            let path = folder.path().join("eye.dcm");
+            std::fs::write(&path, eye(side, device).unwrap()).unwrap();
+            assert_valid(&path, KNOWN_WARNINGS);
+        }
+    }
+    for side in ["U", "X"] {
+        assert_eq!(refused(eye(side, EyeDevice::SlitLamp).unwrap_err()), "Image Laterality");
+    }
+    let none = PixelSpacing { row_mm: 0.0, column_mm: 0.01 };
+    assert_eq!(refused(eye("L", EyeDevice::FundusCamera(none)).unwrap_err()), "Pixel Spacing");
+}
+
+#[test]
+fn a_file_of_several_pictures_is_refused() {
+    let mut host = support::host();
+    let mut refused =
+        |bytes: Vec<u8>| wrap(&bytes, PhotographKind::Photograph, &Limits::default(), &mut host);
+    let png = encoded(ImageFormat::Png);
+    // After the header chunk of 25 bytes, a chunk that announces two frames.
+    let mut animated = png[..33].to_vec();
+    animated.extend_from_slice(&[0, 0, 0, 8]);
+    animated.extend_from_slice(b"acTL\0\0\0\x02\0\0\0\0");
+    animated.extend_from_slice(&0xF38D_9370_u32.to_be_bytes());
+    animated.extend_from_slice(&png[33..]);
+    assert!(matches!(refused(animated), Err(PhotographError::Several)));
+    assert!(refused(png).is_ok());
 }

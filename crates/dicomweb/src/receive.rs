@@ -139,7 +139,8 @@ fn check(
     let Ok(transfer_syntax) = Uid::parse(&header.transfer_syntax) else {
         return refused(FailureReason::TransferSyntaxNotSupported);
     };
-    if object.pixel_element().is_some_and(|p| p.is_cut) {
+    if let Err(error) = object.check_whole() {
+        tracing::info!(error = %overread_domain::sentence(&error), "STOW-RS: an object was refused");
         return refused(FailureReason::CannotUnderstand);
     }
     let file = file.into_temp_path();

@@ -10,6 +10,7 @@ use support::{FORM, Folder, bytes_of, form, holding, path, post};
 
 const CT: &str = "693_UNCR.dcm";
 const RADIOGRAPH: &str = "RG1_UNCR.dcm";
+const FRAGMENTS: &str = "emri_small_RLE.dcm";
 
 #[tokio::test]
 async fn objects_arrive_as_they_were_sent() {
@@ -36,15 +37,25 @@ async fn objects_arrive_as_they_were_sent() {
 async fn some_and_none() {
     let folder = Folder::new(Limits::default());
     let router = folder.router();
-    let cut = bytes_of(RADIOGRAPH)[..50_000].to_vec();
-    let some = post(&router, "/studies", FORM, form(&[bytes_of(CT), b"no image".to_vec(), cut])).await;
+    let cut = |name, less| {
+        let whole = bytes_of(name);
+        whole[..whole.len() - less].to_vec()
+    };
+    // Native pixels, a fragment, and nothing but the delimiter after the last fragment.
+    let cuts = [cut(RADIOGRAPH, 1_000_000), cut(FRAGMENTS, 100), cut(FRAGMENTS, 8)];
+    let sent = form(&[&[bytes_of(CT), b"no image".to_vec()][..], &cuts].concat());
+    let some = post(&router, "/studies", FORM, sent).await;
     assert_eq!(some.status, StatusCode::ACCEPTED);
     let json = some.json();
     assert_eq!(json["00081199"]["Value"].as_array().unwrap().len(), 1);
     assert_eq!(json["0008119A"]["Value"][0]["00081197"]["Value"][0], 0xC000);
-    // The cut one could be named.
-    assert_eq!(json["00081198"]["Value"][0]["00081197"]["Value"][0], 0xC000);
-    assert!(json["00081198"]["Value"][0]["00081155"]["Value"][0].is_string());
+    // What was cut could be named.
+    let failed = json["00081198"]["Value"].as_array().unwrap();
+    assert_eq!(failed.len(), cuts.len());
+    for one in failed {
+        assert_eq!(one["00081197"]["Value"][0], 0xC000);
+        assert!(one["00081155"]["Value"][0].is_string());
+    }
     let none = post(&router, "/studies/1.2.3", FORM, form(&[bytes_of(CT)])).await;
     assert_eq!(none.status, StatusCode::CONFLICT);
     assert_eq!(none.json()["00081198"]["Value"][0]["00081197"]["Value"][0], 0xA900);

@@ -9,19 +9,7 @@ use dicom_ul::pdu::{
     AssociationRJ, AssociationRJResult, AssociationRJServiceProviderPresentationReason as Presentation,
     AssociationRJServiceUserReason as User, AssociationRJSource,
 };
-
-/// Which side has to change something before the same attempt can succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// This installation: its configuration, certificates or files.
-    Ours,
-    /// The peer: its configuration or its state.
-    Peers,
-    /// Either side: what the two say does not fit together.
-    Either,
-    /// What lies between: network, firewall, name service.
-    Between,
-}
+use overread_domain::Side;
 
 /// Why a peer rejected an association (PS3.8 §9.3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

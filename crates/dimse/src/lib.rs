@@ -30,12 +30,12 @@ mod stream;
 mod tls;
 
 pub use ae::{AeTitle, AeTitleError};
-pub use error::{DimseError, Rejection, Side};
+pub use error::{DimseError, Rejection};
 pub use object::ReceivedObject;
 pub use scp::{Caller, Receiver, Scp, ScpConfig, ScpHandle};
 pub use scu::commitment::{CommitmentAnswer, CommitmentReport, FailedObject, request_commitment};
 pub use scu::sender::{Sender, contexts_of};
-pub use scu::{EchoAnswer, Peer, echo};
+pub use scu::{EchoAnswer, Peer, echo, speaks_tls};
 pub use status::StoreStatus;
 pub use tls::{tls_client, tls_server};
 

@@ -18,7 +18,8 @@ use crate::association::{Association, Broken, Context, Message};
 use crate::command::{Command, element, field};
 use crate::negotiation::{self, APPLICATION_CONTEXT};
 use crate::stream::Stream;
-use crate::{AeTitle, DimseError, Rejection, Side};
+use crate::{AeTitle, DimseError, Rejection};
+use overread_domain::Side;
 
 /// The maximum PDU length that is offered to peers, in bytes: they send us commands and reports.
 const OUR_MAX_PDU: u32 = 64 * 1024;
@@ -86,6 +87,21 @@ pub fn echo(peer: &Peer) -> Result<EchoAnswer, DimseError> {
         }
     }
     Ok(answer)
+}
+
+/// Whether a peer speaks TLS on its port, whatever its certificate: for the question why it hangs up on whoever speaks plainly.
+pub fn speaks_tls(peer: &Peer) -> bool {
+    let Ok(stranger) = crate::tls::client_that_trusts_nobody() else { return false };
+    let Ok(name) = rustls::pki_types::ServerName::try_from(peer.host.clone()) else { return false };
+    let Ok(socket) = (Peer { tls: None, ..peer.clone() }).connect_tcp() else { return false };
+    // Trusting nobody, we refuse its certificate: one was sent. An alert is TLS, too.
+    let refused = |error: &rustls::Error| {
+        matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+    };
+    match Stream::client_tls(socket, peer.connect, stranger, name) {
+        Ok(_) => true,
+        Err(error) => matches!(Broken::from(error), Broken::Tls(error) if refused(&error)),
+    }
 }
 
 /// Waits for the response to a request, and gives its status.
@@ -176,6 +192,10 @@ impl Peer {
 
     /// Resolves, connects, and agrees on TLS.
     fn reach(&self) -> Result<Stream, DimseError> {
+        self.secure(self.connect_tcp()?)
+    }
+
+    fn connect_tcp(&self) -> Result<TcpStream, DimseError> {
         const DOING: &str = "connecting";
         let addresses = (self.host.as_str(), self.port)
             .to_socket_addrs()
@@ -183,7 +203,7 @@ impl Peer {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
             match TcpStream::connect_timeout(&address, self.connect.max(Duration::from_millis(1))) {
-                Ok(socket) => return self.secure(socket),
+                Ok(socket) => return Ok(socket),
                 Err(error) => last = error,
             }
         }
@@ -232,11 +252,14 @@ impl Peer {
     }
 }
 
-/// Who has to change something about a TLS failure: a certificate that we refuse is the peer's (or
-/// our list of authorities), an alert of the peer is about what we showed it.
+/// Who has to change something about a TLS failure: a certificate that we refuse is the peer's, an alert of the peer is about what we showed it.
 fn tls_side(error: &rustls::Error) -> Side {
     match error {
         rustls::Error::AlertReceived(_) => Side::Ours,
+        // Nobody can tell from here which of the two files is the wrong one.
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => Side::Either,
         rustls::Error::InvalidCertificate(_) => Side::Peers,
         _ => Side::Either,
     }

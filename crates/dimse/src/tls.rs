@@ -63,6 +63,16 @@ pub fn tls_client(
     Ok(Arc::new(config))
 }
 
+/// A client that refuses every certificate.
+pub(crate) fn client_that_trusts_nobody() -> Result<Arc<ClientConfig>, DimseError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| material("protocol versions", &error))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

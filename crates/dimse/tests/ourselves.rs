@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{CT, ae, certificates, config, data_set, peer, slice, start, wait_for};
+use common::{CT, ae, config, data_set, peer, slice, start, wait_for};
 use dicom_dictionary_std::uids;
 use overread_dimse::{
-    CommitmentAnswer, DimseError, Rejection, Sender, Side, StoreStatus, contexts_of, echo,
-    request_commitment, tls_client, tls_server,
+    CommitmentAnswer, DimseError, Rejection, Sender, StoreStatus, contexts_of, echo, request_commitment,
+    tls_client, tls_server,
 };
-use overread_domain::Uid;
+use overread_domain::{Side, Uid};
 
 fn uid(text: &str) -> Uid {
     Uid::parse(text).unwrap()
@@ -179,8 +179,8 @@ fn each_failure_names_its_side() {
 
 #[test]
 fn tls_is_spoken_with_whom_we_trust() {
-    let ours = certificates();
-    let others = certificates();
+    let ours = overread_testkit::certificates();
+    let others = overread_testkit::certificates();
     let server = |client_authority: Option<&str>| {
         let tls =
             tls_server(ours.certificate.as_bytes(), ours.key.as_bytes(), client_authority.map(str::as_bytes));
@@ -202,7 +202,7 @@ fn tls_is_spoken_with_whom_we_trust() {
     assert!(data_set(&keeper.kept.lock().unwrap()[0].file) == data_set(&std::fs::read(&file).unwrap()));
 
     let error = echo(&client(&others.authority, None, port)).unwrap_err();
-    assert!(matches!(error, DimseError::Tls { side: Side::Peers, .. }), "{error}");
+    assert!(matches!(error, DimseError::Tls { side: Side::Either, .. }), "{error}");
     // We speak TLS, the peer does not; and the other way round.
     let (plain, _keeper) = start(config());
     let error = echo(&client(&ours.authority, None, plain.address().port())).unwrap_err();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{CT, certificates, config, data_set, peer, slice, start, wait_for};
+use common::{CT, config, data_set, peer, slice, start, wait_for};
 use dicom_dictionary_std::uids;
 use overread_dimse::{
     CommitmentAnswer, Peer, ScpConfig, Sender, contexts_of, echo, request_commitment, tls_client, tls_server,
@@ -156,7 +156,7 @@ fn storescp_takes_what_we_send() {
 
 #[test]
 fn dcmtk_speaks_tls_with_us_both_ways() {
-    let ours = certificates();
+    let ours = overread_testkit::certificates();
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -171,6 +171,7 @@ impl Archive for EdgeArchive {
                 bytes: file.bytes,
                 sha256: file.hash.clone(),
                 source: "stow".into(),
+                expected: None,
             };
             match self.intake.accept(arrival).await {
                 Ok(Accepted::Stored | Accepted::Conflict) => StoreOutcome::Stored,

@@ -1,5 +1,7 @@
 //! Documents go to their destinations until they are acknowledged, the versions of a case in order.
 
+pub(crate) mod stow;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -97,8 +99,9 @@ impl Deliver {
                 let sent = tokio::task::spawn_blocking(move || store(&peer, &files)).await;
                 sent.map_err(|_| Trouble::Failed { why: "the sender panicked".into() })?
             }
-            Destination::Stow { url, token_file, authority } => {
-                stow(url, token_file.as_deref(), authority.as_deref(), &files).await
+            Destination::Stow { .. } => {
+                let paths: Vec<&Path> = files.iter().map(LocalObject::path).collect();
+                stow::send(destination, &paths).await
             }
         }
     }
@@ -160,53 +163,4 @@ fn store(peer: &Peer, files: &[LocalObject]) -> Result<(), Trouble> {
         }
     }
     sender.release().map_err(trouble)
-}
-
-/// Sends files by STOW-RS (PS3.18 §10.5), one request.
-async fn stow(
-    url: &str,
-    token_file: Option<&Path>,
-    authority: Option<&Path>,
-    files: &[LocalObject],
-) -> Result<(), Trouble> {
-    let failed =
-        |what: &str, e: &dyn std::error::Error| Trouble::Failed { why: format!("{what}: {}", sentence(e)) };
-    let mut builder = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(10))
-        .read_timeout(Duration::from_secs(60));
-    if let Some(path) = authority {
-        let pem = std::fs::read(path).map_err(|e| failed("reading the destination's authority", &e))?;
-        let certificate =
-            reqwest::Certificate::from_pem(&pem).map_err(|e| failed("the destination's authority", &e))?;
-        builder = builder.tls_certs_merge([certificate]);
-    }
-    let client = builder.build().map_err(|e| failed("setting up the request", &e))?;
-    let boundary = format!("overread-{:032x}", rand::random::<u128>());
-    let mut body = Vec::new();
-    for file in files {
-        let bytes = std::fs::read(file.path()).map_err(|e| failed("reading a document", &e))?;
-        body.extend(format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n").into_bytes());
-        body.extend(bytes);
-        body.extend(b"\r\n");
-    }
-    body.extend(format!("--{boundary}--\r\n").into_bytes());
-    let mut request = client
-        .post(format!("{}/studies", url.trim_end_matches('/')))
-        .header("content-type", format!("multipart/related; type=\"application/dicom\"; boundary={boundary}"))
-        .header("accept", "application/dicom+json")
-        .body(body);
-    if let Some(path) = token_file {
-        let token =
-            std::fs::read_to_string(path).map_err(|e| failed("reading the destination's token", &e))?;
-        request = request.bearer_auth(token.trim());
-    }
-    let answer = request.send().await.map_err(|e| Trouble::Later { why: sentence(&e.without_url()) })?;
-    let status = answer.status();
-    let why = format!("the destination answered {status}");
-    match status.as_u16() {
-        200 => Ok(()),
-        408 | 429 | 500..=599 => Err(Trouble::Later { why }),
-        // 202: some were not stored.
-        _ => Err(Trouble::Failed { why }),
-    }
 }

@@ -91,6 +91,8 @@ pub fn describe(file: &Path, source: &str, limits: &Limits) -> Result<Descriptio
         Opened::Dicom(opened) => opened,
         Opened::Photograph(_) => return Err("this is a picture, not a DICOM object".into()),
     };
+    // What a sender cut short is refused while it still can send it again.
+    opened.check_whole().map_err(|e| sentence(&e))?;
     let header = opened.header();
     let uid = |value: &Option<Uid>, name: &str| {
         value.clone().ok_or_else(|| format!("{name} is missing or is no UID"))

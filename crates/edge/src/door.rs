@@ -27,6 +27,7 @@ impl Receiver for Door {
             bytes: object.bytes,
             sha256: object.sha256.clone(),
             source: from.calling.as_str().to_owned(),
+            expected: None,
         };
         // The intake has moved the file when it says so; whatever is left of it goes with `object`.
         match self.runtime.block_on(self.intake.accept(arrival)) {
@@ -87,7 +88,8 @@ pub(crate) fn open(config: &Config, intake: Intake, reports: Reports) -> Result<
     })
 }
 
-fn tls(dimse: &Dimse) -> Result<Option<Arc<rustls::ServerConfig>>, EdgeError> {
+/// TLS of the door, if it is set.
+pub(crate) fn tls(dimse: &Dimse) -> Result<Option<Arc<rustls::ServerConfig>>, EdgeError> {
     let Some(tls) = &dimse.tls else { return Ok(None) };
     let read = |key: &str, path: &Path| {
         std::fs::read(path).map_err(|e| ConfigError {

@@ -25,7 +25,7 @@ use crate::intake::{Committer, Intake};
 use crate::link::HttpLink;
 use crate::rules::Matcher;
 use crate::schema::MIGRATIONS;
-use crate::{api, door, send};
+use crate::{api, door, photographs, send};
 
 /// How long running jobs are waited for at the end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -171,6 +171,13 @@ impl Edge {
             address: config.http.bind.to_string(),
             source: e.into(),
         })?;
+        let photographs = photographs::Photographs {
+            database: database.clone(),
+            intake: intake.clone(),
+            codec: Arc::clone(&codec),
+            clock: clock.clone(),
+            utc_offset_minutes: offset,
+        };
         let common = Common::new(database.clone(), clock, wake);
         let archive = Arc::new(EdgeArchive {
             database: database.clone(),
@@ -187,6 +194,7 @@ impl Edge {
         };
         let door = Door::new("Overread edge", env!("CARGO_PKG_VERSION"), config.http.clone(), common)
             .add(overread_http::Scope::Read, api::routes(database))
+            .add(overread_http::Scope::Store, photographs::routes(photographs))
             .add(api::images(), overread_dicomweb::router(archive, web));
         let events = door.events();
         let (router, _) = door.build().map_err(start("describing the API"))?;

@@ -3,7 +3,7 @@
 use overread_store::Migration;
 
 /// In order; a released one is never changed.
-pub const MIGRATIONS: &[Migration] = &[FIRST, COMMITMENT];
+pub const MIGRATIONS: &[Migration] = &[FIRST, COMMITMENT, overread_http::tokens::migration(3)];
 
 const FIRST: Migration = Migration {
     version: 1,

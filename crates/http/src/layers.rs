@@ -46,8 +46,10 @@ async fn note(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = method_word(request.method());
-    let span = tracing::debug_span!("request", id = %id, method, route = %route);
-    let mut answer = next.run(request).instrument(span).await;
+    let span =
+        tracing::info_span!("request", id = %id, method, route = %route, status = tracing::field::Empty);
+    let mut answer = next.run(request).instrument(span.clone()).await;
+    span.record("status", answer.status().as_u16());
     let (status, seconds) = (answer.status().as_u16(), begun.elapsed().as_secs_f64());
     tracing::debug!(request = %id, method, route = %route, status, seconds, "answered");
     metrics::counter!("overread_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())

@@ -165,9 +165,12 @@ fn uid_of(hash: Sha256) -> Uid {
     Uid::from_hash(bits)
 }
 
-type Found = Result<PathBuf, (PathBuf, String)>;
+/// A file, or a folder that cannot be read and why.
+pub type Found = Result<PathBuf, (PathBuf, String)>;
 
-fn files(paths: &[PathBuf]) -> Vec<Found> {
+/// The files of paths and of the folders among them, in the order of their names; what is no image by its name is left out
+/// of folders.
+pub fn files(paths: &[PathBuf]) -> Vec<Found> {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() { walk(path, &mut found) } else { found.push(Ok(path.clone())) }

@@ -254,8 +254,7 @@ impl Objects {
 
     /// Bytes that are free where incoming files are written; none if nobody can tell.
     pub fn free_bytes(&self) -> Option<u64> {
-        let stat = rustix::fs::statvfs(&*self.staging).ok()?;
-        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+        free_bytes(&self.staging)
     }
 
     /// Whether the store answers.
@@ -266,6 +265,12 @@ impl Objects {
         let key = ObjectKey::parse("is-it-there")?;
         self.exists(&key).await.map(|_| ())
     }
+}
+
+/// Bytes that are free on the disk of a folder; none if nobody can tell.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 async fn blocking<T: Send + 'static>(

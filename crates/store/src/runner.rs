@@ -11,6 +11,7 @@ use futures::FutureExt;
 use overread_domain::{Clock, sentence};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::jobs::{self, Job, Outcome};
 use crate::leases::{self, InFlight, Of, Turned};
@@ -48,6 +49,14 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// What went wrong, in words; none where nothing was tried.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Later { why } | Self::Failed { why } | Self::Never { why } => why,
+            Self::NotNow { .. } => "",
+        }
+    }
+
     /// The trouble that a store's error means.
     pub fn of_store(error: &StoreError) -> Self {
         let why = sentence(error);
@@ -241,11 +250,17 @@ impl Worker {
 
     async fn attempt(&self, job: &Job, stopped: &mut watch::Receiver<bool>) {
         // A handler that panics ends its attempt alone. It is polled within this task: when that is aborted, so is the handler.
-        let trouble = match AssertUnwindSafe(self.handler.run(job)).catch_unwind().await {
-            Ok(Ok(())) => return,
-            Ok(Err(trouble)) => trouble,
-            Err(_) => Trouble::Failed { why: "the handler panicked".into() },
-        };
+        let span =
+            tracing::info_span!("job", kind = job.kind, id = job.id, attempt = job.attempts, done = false);
+        let trouble =
+            match AssertUnwindSafe(self.handler.run(job)).catch_unwind().instrument(span.clone()).await {
+                Ok(Ok(())) => {
+                    span.record("done", true);
+                    return;
+                }
+                Ok(Err(trouble)) => trouble,
+                Err(_) => Trouble::Failed { why: "the handler panicked".into() },
+            };
         let now = self.clock.now();
         let (outcome, why) = match trouble {
             Trouble::NotNow { wait } => {

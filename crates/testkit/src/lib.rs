@@ -7,6 +7,7 @@
 //! Everything here blocks and panics where something is missing: a panic is how a test fails.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod certificates;
 pub mod dcmtk;
 pub mod http;
 pub mod ledger;
@@ -19,6 +20,7 @@ pub mod samples;
 pub mod strace;
 pub mod tools;
 
+pub use certificates::{Certificates, certificates};
 pub use orthanc::{Orthanc, OrthancSetup};
 pub use overread::Overread;
 pub use postgres::Postgres;

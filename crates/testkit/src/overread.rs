@@ -32,6 +32,20 @@ impl Overread {
     /// # Panics
     /// It does not get ready.
     pub fn role(role: &str, binary: &Path, ready: &[String], config: impl FnOnce(&Path) -> String) -> Self {
+        Self::with(role, binary, ready, &[], config)
+    }
+
+    /// `all` or one role with further environment variables.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    pub fn with(
+        role: &str,
+        binary: &Path,
+        ready: &[String],
+        variables: &[(&str, &str)],
+        config: impl FnOnce(&Path) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("overread.toml"), config(folder.path()))
             .expect("a configuration file");
@@ -41,12 +55,14 @@ impl Overread {
             ("OVERREAD_PACKS", crate::tools::workspace().join("models").into()),
             ("OVERREAD_ONNXRUNTIME", crate::tools::onnxruntime().into()),
         ];
+        let fixed = environment.into_iter().map(|(k, v)| (k.into(), v));
+        let more = variables.iter().map(|(k, v)| (k.into(), v.into()));
         let mut overread = Self {
             folder,
             binary: binary.to_owned(),
             role: role.to_owned(),
             ready: ready.to_vec(),
-            environment: environment.into_iter().map(|(k, v)| (k.into(), v)).collect(),
+            environment: fixed.chain(more).collect(),
             process: None,
         };
         overread.again();

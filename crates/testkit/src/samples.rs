@@ -41,7 +41,12 @@ pub fn ct(folder: &Path, seed: &str, studies: usize, slices: usize) -> Vec<Sampl
 /// Chest radiographs of children as DX, each a study of its own, 1 to 2 MB: what the pack `cxr-pneumonia` reads. There are 16 pictures; more
 /// studies repeat them under other names.
 pub fn children(folder: &Path, seed: &str, count: usize) -> Vec<Sample> {
-    make("children", folder, seed, 1, count)
+    films(folder, seed, count, 1)
+}
+
+/// The same as studies of one series of several films.
+pub fn films(folder: &Path, seed: &str, studies: usize, films: usize) -> Vec<Sample> {
+    make("children", folder, seed, studies, films)
 }
 
 /// As [`children`], in JPEG 2000 (lossless): the codec's child decodes them.

@@ -79,6 +79,38 @@ pub fn python<A: AsRef<OsStr>>(script: &str, args: &[A]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8 from a script")
 }
 
+/// A script of `tests/peers` that serves until its standard input is closed, which dropping this does.
+pub struct PythonService {
+    child: std::process::Child,
+}
+
+impl Drop for PythonService {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a script of `tests/peers` that serves, and waits until it says `listening`.
+///
+/// # Panics
+/// It ends or says something else.
+pub fn python_service<A: AsRef<OsStr>>(script: &str, args: &[A]) -> PythonService {
+    use std::io::{BufRead, BufReader};
+    let mut child = Command::new(interpreter())
+        .arg(workspace().join("tests/peers").join(script))
+        .args(args)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{script}: {e}; run ./x setup"));
+    let mut said = String::new();
+    let stdout = child.stdout.as_mut().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut said).expect("a line from a script");
+    assert_eq!(said.trim(), "listening", "{script}");
+    PythonService { child }
+}
+
 /// What `dciodvfy` (dicom3tools) complains of as errors in a DICOM file.
 ///
 /// # Panics

@@ -1,6 +1,7 @@
 //! What the tests of the binary share.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+pub mod edge;
 pub mod site;
 
 use std::path::Path;

@@ -73,6 +73,26 @@ impl DicomFile {
         Ok(PixelExtent { tag: pixels.tag, vr, transfer_syntax, length, frames: shape.frames })
     }
 
+    /// As [`Self::pixel_data_extent`], and also of encapsulated pixel data that are not decoded here, such as video: their
+    /// items are copied as they are.
+    ///
+    /// # Errors
+    /// As [`Self::pixel_data_extent`].
+    pub fn opaque_pixel_data_extent(&self) -> Result<PixelExtent, ReadError> {
+        let (pixels, shape) = self.pixels_and_shape()?;
+        if self.syntax.codec != Codec::Unsupported || !self.is_opaque(&pixels) {
+            return self.pixel_data_extent();
+        }
+        self.fragments(&pixels, &whole(&shape))?;
+        let transfer_syntax = self.syntax.uid.clone();
+        Ok(PixelExtent { tag: pixels.tag, vr: VR::OB, transfer_syntax, length: None, frames: shape.frames })
+    }
+
+    /// Encapsulated in one of the standard's transfer syntaxes: the items are known, what they hold is not.
+    fn is_opaque(&self, pixels: &PixelElement) -> bool {
+        pixels.length.is_none() && self.syntax.uid.starts_with("1.2.840.10008.1.2.4.")
+    }
+
     /// Hands the value to `take` piece by piece, at most 64 KiB at once: the samples, or the items and the delimiter
     /// of encapsulated pixel data. The element's header is the caller's.
     ///
@@ -83,14 +103,15 @@ impl DicomFile {
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let (pixels, shape) = self.pixels_and_shape()?;
-        if self.syntax.codec == Codec::Unsupported {
+        let opaque = self.syntax.codec == Codec::Unsupported;
+        if opaque && !self.is_opaque(&pixels) {
             return Err(self.unsupported().into());
         }
         if self.syntax.codec == Codec::Native && pixels.length.is_some() {
             let samples = self.samples(&pixels, &shape)?;
             return self.copy_native(&pixels, &samples, take);
         }
-        let fragments = self.fragments(&pixels, &shape)?;
+        let fragments = self.fragments(&pixels, &if opaque { whole(&shape) } else { shape })?;
         item(&offset_table(fragments), &mut take)?;
         for (offset, length) in fragments.pieces() {
             take(&ITEM)?;
@@ -169,6 +190,11 @@ impl DicomFile {
         }
         Ok(())
     }
+}
+
+/// One frame instead of many: the fragments of a video are not its frames.
+fn whole(shape: &Shape) -> Shape {
+    Shape { frames: 1, ..shape.clone() }
 }
 
 fn io(source: std::io::Error) -> ReadError {

@@ -34,46 +34,10 @@ impl Fragments {
         frames: u32,
         extended: Option<Vec<u64>>,
     ) -> Result<Self, ReadError> {
-        let io = |source| ReadError::Io { doing: "read the pixel data", source };
-        let tag = pixels.tag;
         let mut items = Vec::new();
-        let mut at = pixels.offset;
-        let mut delimited = false;
-        let mut head = [0u8; 8];
-        loop {
-            let n = source.read_at(at, &mut head).map_err(io)?;
-            let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-            match head[..4] {
-                _ if n < 8 => break,
-                [0xFE, 0xFF, 0x00, 0xE0] => {}
-                [0xFE, 0xFF, 0xDD, 0xE0] => {
-                    delimited = true;
-                    break;
-                }
-                _ => {
-                    return Err(ReadError::Malformed {
-                        tag,
-                        offset: at,
-                        why: "something else than a fragment between fragments",
-                    });
-                }
-            }
-            at += 8;
-            let available = source.available(at, u64::from(length)).map_err(io)?;
-            if available < u64::from(length) {
-                return Err(ReadError::Truncated { tag, offset: at, needed: u64::from(length), available });
-            }
-            if items.len() == MOST_FRAGMENTS {
-                return Err(ReadError::Malformed {
-                    tag,
-                    offset: at,
-                    why: "more than four million fragments",
-                });
-            }
-            items.push(Fragment { offset: at, length });
-            at += u64::from(length);
-        }
-        let mut found = Self { tag, items, frames: Vec::new(), delimited };
+        let end = walk(source, pixels, |fragment| items.push(fragment))?;
+        let delimited = end.delimited;
+        let mut found = Self { tag: pixels.tag, items, frames: Vec::new(), delimited };
         found.frames = found.map(source, pixels, frames as usize, extended)?;
         Ok(found)
     }
@@ -179,6 +143,53 @@ impl Fragments {
         }
         Ok(ranges(&starts, self.items.len()))
     }
+}
+
+/// Where a walk over the items ended.
+pub(crate) struct End {
+    /// The position of the delimiter, or of where it should be.
+    pub(crate) at: u64,
+    /// Whether it is there.
+    pub(crate) delimited: bool,
+}
+
+/// Goes from item to item by their headers alone, the offset table first, and hands each out once its bytes are known to be there.
+fn walk(source: &Source, pixels: &PixelElement, mut take: impl FnMut(Fragment)) -> Result<End, ReadError> {
+    let io = |source| ReadError::Io { doing: "read the pixel data", source };
+    let tag = pixels.tag;
+    let malformed = |offset, why| ReadError::Malformed { tag, offset, why };
+    let (mut at, mut count) = (pixels.offset, 0);
+    let mut head = [0u8; 8];
+    loop {
+        let n = source.read_at(at, &mut head).map_err(io)?;
+        match head[..4] {
+            _ if n < 8 => return Ok(End { at, delimited: false }),
+            [0xFE, 0xFF, 0x00, 0xE0] => {}
+            [0xFE, 0xFF, 0xDD, 0xE0] => return Ok(End { at, delimited: true }),
+            _ => return Err(malformed(at, "something else than a fragment between fragments")),
+        }
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        at += 8;
+        let available = source.available(at, u64::from(length)).map_err(io)?;
+        if available < u64::from(length) {
+            return Err(ReadError::Truncated { tag, offset: at, needed: u64::from(length), available });
+        }
+        if count == MOST_FRAGMENTS {
+            return Err(malformed(at, "more than four million fragments"));
+        }
+        take(Fragment { offset: at, length });
+        count += 1;
+        at += u64::from(length);
+    }
+}
+
+/// Whether all fragments are there, and the delimiter after them.
+pub(crate) fn check_whole(source: &Source, pixels: &PixelElement) -> Result<(), ReadError> {
+    let end = walk(source, pixels, |_| {})?;
+    if end.delimited {
+        return Ok(());
+    }
+    Err(ReadError::Truncated { tag: pixels.tag, offset: end.at, needed: 8, available: 0 })
 }
 
 fn ranges(starts: &[usize], end: usize) -> Vec<Range<usize>> {

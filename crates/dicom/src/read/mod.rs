@@ -7,7 +7,7 @@
 //!
 //! Inside: `meta` finds the data set, `scan` walks it, `shape` is the Image Pixel module, `native`,
 //! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning; `raw` passes
-//! frames on as bytes, `extent` copies pixel data without decoding them.
+//! frames on as bytes, `extent` copies pixel data without decoding them, `same` compares data sets.
 
 mod codec;
 mod colour;
@@ -22,7 +22,9 @@ mod native;
 mod photo;
 mod raw;
 mod rle;
+mod same;
 mod scan;
+mod several;
 mod shape;
 mod source;
 mod syntax;
@@ -45,6 +47,7 @@ pub use header::Header;
 pub use limits::Limits;
 pub use photo::PhotoFile;
 pub use raw::{FrameBytes, NativeForm, PixelElementInfo, is_decodable};
+pub use same::same_data_set;
 pub use syntax::is_jpeg_2000;
 pub use tolerance::Tolerance;
 

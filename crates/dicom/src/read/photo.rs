@@ -12,7 +12,7 @@ use super::codec::host::{CodecHost, Expected};
 use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect};
 use super::codec::wire::{ChildCodec, Question};
 use super::codec::{self, jpeg};
-use super::{Header, Limits, ReadError, Resolution, source::Source};
+use super::{Header, Limits, ReadError, Resolution, several, source::Source};
 
 /// A photograph in memory, not yet decoded.
 ///
@@ -86,6 +86,11 @@ impl PhotoFile {
     /// Size and depth; nothing of whoever is in the picture.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Whether the file holds more than the picture that is decoded: an animation, or further pages.
+    pub fn holds_several(&self) -> bool {
+        several::holds_several(&self.bytes, self.format)
     }
 
     /// Decodes the picture; its one frame is 0.

@@ -9,7 +9,7 @@ use super::codec::host::CodecHost;
 use super::file::{DicomFile, Raw, Ybr};
 use super::shape::{Colour, Shape};
 use super::syntax::{Codec, Syntax};
-use super::{ReadError, Resolution, colour, native};
+use super::{ReadError, Resolution, colour, fragments, native};
 
 /// The element that holds an object's pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,6 @@ pub struct PixelElementInfo {
     pub vr: &'static str,
     /// Its value is a sequence of fragments.
     pub encapsulated: bool,
-    /// The file ends before its stated end.
-    pub is_cut: bool,
 }
 
 /// One frame as bytes.
@@ -59,11 +57,23 @@ impl DicomFile {
             _ if pixels.length.is_some() && allocated > 8 => "OW",
             _ => "OB",
         };
-        let is_cut = pixels.length.is_some_and(|length| {
-            // Asking a deflated data set would inflate all of it.
-            !self.syntax.deflated && self.source.available(pixels.offset, length).is_ok_and(|n| n < length)
-        });
-        Some(PixelElementInfo { tag: pixels.tag, vr, encapsulated: pixels.length.is_none(), is_cut })
+        Some(PixelElementInfo { tag: pixels.tag, vr, encapsulated: pixels.length.is_none() })
+    }
+
+    /// Whether the pixel data are all there: as many bytes as announced, of fragments too, and the delimiter after the last fragment. Nothing
+    /// of them is read but the headers of fragments; a deflated data set is inflated once. An object without pixel data is whole.
+    ///
+    /// # Errors
+    /// [`ReadError::Truncated`] where the object was cut, [`ReadError::Malformed`] where fragments are none.
+    pub fn check_whole(&self) -> Result<(), ReadError> {
+        let Some(pixels) = &self.pixels else { return Ok(()) };
+        let Some(needed) = pixels.length else { return fragments::check_whole(&self.source, pixels) };
+        let available = self.source.available(pixels.offset, needed);
+        let available = available.map_err(|source| ReadError::Io { doing: "read the pixel data", source })?;
+        if available < needed {
+            return Err(ReadError::Truncated { tag: pixels.tag, offset: pixels.offset, needed, available });
+        }
+        Ok(())
     }
 
     /// One frame, counted from 0, without decoding it; only its bytes are read. Words of big endian are turned.

@@ -117,7 +117,7 @@ impl State {
         let mut scratch = [0u8; 32 * 1024];
         while self.position < offset {
             let step = (offset - self.position).min(scratch.len() as u64) as usize;
-            let n = self.decoder.read(&mut scratch[..step])?;
+            let n = self.inflate(&mut scratch[..step])?;
             if n == 0 {
                 return Ok(0);
             }
@@ -125,7 +125,7 @@ impl State {
         }
         let mut done = 0;
         while done < out.len() {
-            let n = self.decoder.read(&mut out[done..])?;
+            let n = self.inflate(&mut out[done..])?;
             if n == 0 {
                 break;
             }
@@ -133,6 +133,14 @@ impl State {
             done += n;
         }
         Ok(done)
+    }
+
+    /// A stream that was cut ends where it was cut: whoever reads compares lengths anyway, and can say of which element it was.
+    fn inflate(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self.decoder.read(out) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
+        }
     }
 
     fn advance(&mut self, n: usize, limit: u64) -> io::Result<()> {

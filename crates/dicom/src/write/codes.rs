@@ -133,6 +133,16 @@ codes! {
     OTHER_FAILURE = "111220", "DCM", "Other failure";
     /// TID 2010.
     KEY_OBJECT_DESCRIPTION = "113012", "DCM", "Key Object Description";
+    /// CID 4202.
+    EXTERNAL_CAMERA = "409903006", "SCT", "External Camera";
+    /// CID 4202.
+    SLIT_LAMP = "397247004", "SCT", "Slit Lamp Biomicroscope";
+    /// CID 4202.
+    FUNDUS_CAMERA = "409898007", "SCT", "Fundus Camera";
+    /// CID 4209.
+    EYE = "81745001", "SCT", "Eye";
+    /// CID 4209.
+    RETINA = "5665001", "SCT", "Retina";
     /// CID 4009.
     CHEST = "51185008", "SCT", "Chest";
 }

@@ -3,12 +3,13 @@
 //! In reading order: [`source`] is the study a result belongs to, [`identity`] names the result and
 //! the algorithm, [`stamp`] is its time; [`report`] makes the Comprehensive 3D SR, [`capture`] the
 //! secondary capture beside it, [`filing`] makes both at once, [`rejection`] withdraws those of an earlier version;
-//! [`wrap`] turns a plain picture into a DICOM image, [`photograph`] the file of one. Below them:
-//! [`codes`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
+//! [`wrap`] and [`ophthalmic`] turn a plain picture into a DICOM image, [`photograph`] the file of one. Below them:
+//! [`codes`], [`anatomy`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
 //!
 //! Writers are strict: what cannot be said validly is an error, or is left out where the standard
 //! allows that. Everything is written as explicit VR little endian, text as UTF-8 (`ISO_IR 192`).
 
+pub mod anatomy;
 pub mod capture;
 mod charset;
 pub mod codes;
@@ -17,6 +18,7 @@ mod elements;
 pub mod filing;
 pub mod identity;
 mod modules;
+pub mod ophthalmic;
 pub mod photograph;
 pub mod rejection;
 pub mod report;
@@ -33,6 +35,7 @@ pub use capture::Capture;
 pub use elements::{DicomFile, to_part10};
 pub use filing::{FiledCapture, Filing, documents};
 pub use identity::{Algorithm, ResultIdentity};
+pub use ophthalmic::EyeDevice;
 pub use photograph::{PhotographError, PhotographKind};
 pub use rejection::{rejection_note, rejection_reference};
 pub use report::{Release, Report, VisualExplanation};

@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 
+use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use overread_domain::{Channels, ImageGrid, Samples};
 
+use super::elements::put;
+use super::ophthalmic::{EyeDevice, wrap_eye};
+use super::text::decimal_string;
 use super::wrap::{GreyPixels, RgbPixels, WrapHeader, wrap_photograph, wrap_radiograph};
 use super::{DicomFile, WriteError};
 use crate::read::{CodecHost, Limits, Opened, ReadError, Resolution, open_bytes};
 
 /// What a picture is a picture of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PhotographKind {
     /// A radiograph that was exported, scanned or photographed: grey, a Computed Radiography Image.
     Radiograph,
-    /// Something seen: colour, a VL Photographic Image.
+    /// Something seen, such as skin: colour, a VL Photographic Image.
     Photograph,
+    /// An eye: colour, an Ophthalmic Photography 8 Bit Image.
+    Eye(EyeDevice),
 }
 
 /// Why a file did not become a DICOM image. No message holds a value of the header.
@@ -27,6 +33,9 @@ pub enum PhotographError {
     /// The file is DICOM already.
     #[error("the file is DICOM already; store it as it is")]
     Dicom,
+    /// An animation, or pages: one image would show the first alone.
+    #[error("the file holds several pictures; send each as a file of its own")]
+    Several,
     /// The image cannot be made.
     #[error("the DICOM image cannot be made")]
     Write(#[from] WriteError),
@@ -49,20 +58,33 @@ pub fn photograph(
     host: &mut CodecHost,
 ) -> Result<DicomFile, PhotographError> {
     let bytes = bytes.into();
+    let compressed = bytes.len();
     let (jpeg, webp) = (bytes.starts_with(&[0xFF, 0xD8]), is_lossy_webp(&bytes));
     let Opened::Photograph(file) = open_bytes(bytes, limits)? else { return Err(PhotographError::Dicom) };
+    if file.holds_several() {
+        return Err(PhotographError::Several);
+    }
     let grid = file.decode(0, Resolution::Full, host)?;
     let header = WrapHeader { lossy: header.lossy || jpeg || webp, ..header.clone() };
+    let decoded = grid.size.pixels() * if grid.channels == Channels::Rgb { 3 } else { 1 };
     let mut object = match kind {
         PhotographKind::Radiograph => radiograph(&grid, &header)?,
         PhotographKind::Photograph => {
             let pixels = rgb(grid.samples, grid.channels)?;
             wrap_photograph(&header, grid.size, RgbPixels(&pixels))?
         }
+        PhotographKind::Eye(device) => {
+            let pixels = rgb(grid.samples, grid.channels)?;
+            wrap_eye(&header, grid.size, RgbPixels(&pixels), device)?
+        }
     };
+    if header.lossy {
+        let ratio = decimal_string((decoded as f64 / compressed as f64 * 100.0).round() / 100.0);
+        put(&mut object, tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, &ratio);
+    }
     if webp {
-        // The standard has no term for what WebP does.
-        object.remove_element(tags::LOSSY_IMAGE_COMPRESSION_METHOD);
+        // The standard's terms, which may be extended, have none for what WebP does: VP8, which is RFC 6386.
+        put(&mut object, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, "RFC_6386");
     }
     Ok(object)
 }

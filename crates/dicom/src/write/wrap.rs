@@ -210,7 +210,7 @@ fn check_bits(pixels: GreyPixels<'_>) -> Result<(), WriteError> {
 }
 
 /// What all wrapped pictures share: patient, study, series, equipment, general image.
-fn general(
+pub(super) fn general(
     object: &mut InMemDicomObject,
     header: &WrapHeader,
     class: &'static str,
@@ -269,11 +269,11 @@ fn patient(object: &mut InMemDicomObject, header: &WrapHeader) -> Result<(), Wri
     Ok(())
 }
 
-fn put_cs(object: &mut InMemDicomObject, tag: dicom_core::Tag, value: Option<&str>) {
+pub(super) fn put_cs(object: &mut InMemDicomObject, tag: dicom_core::Tag, value: Option<&str>) {
     put_some(object, tag, VR::CS, value.and_then(|v| sanitised(VR::CS, v)).as_deref());
 }
 
-fn side(header: &WrapHeader) -> Option<&str> {
+pub(super) fn side(header: &WrapHeader) -> Option<&str> {
     header.laterality.as_deref().filter(|s| ["L", "R", "U", "B"].contains(s))
 }
 

@@ -89,6 +89,11 @@ impl Sender {
         Ok(Self { peer: peer.clone(), association, open: true })
     }
 
+    /// The SOP classes of which the peer takes at least one of the transfer syntaxes that were offered.
+    pub fn accepted(&self) -> impl Iterator<Item = &str> {
+        self.association.contexts.iter().map(|context| context.abstract_syntax.as_str())
+    }
+
     /// Sends a DICOM file and gives the status that the peer answered (PS3.4 §B.2.3): 0000 is
     /// success, Bxxx a warning with success, everything else a refusal.
     ///

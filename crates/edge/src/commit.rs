@@ -1,0 +1,412 @@
+//! The task that commits arrived objects: files first, then one transaction.
+//!
+//! Whatever has arrived while the last group was being synced is the next group, so a group grows with the load and a lone image waits
+//! for nobody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use overread_dicom::read::same_data_set;
+use overread_domain::{Clock, Uid};
+use overread_store::{Database, ObjectKey, Objects, StoreError, Tx, jobs};
+use sqlx::Row;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::describe::Description;
+use crate::error::{EdgeError, sentence};
+use crate::intake::{Accepted, Arrival, Refusal};
+
+/// Most images of one commit.
+pub(crate) const GROUP: usize = 64;
+
+/// An object that waits to be committed.
+pub(crate) struct Waiting {
+    pub(crate) arrival: Arrival,
+    pub(crate) description: Description,
+    pub(crate) answer: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+/// What becomes of one object of a group.
+enum Plan {
+    /// It is here already.
+    Here,
+    /// It comes with another one of the group too.
+    With(usize),
+    /// The first under its UID.
+    New(ObjectKey),
+    /// Another object under a UID whose first is here, or comes with the group.
+    Conflict(ObjectKey, Option<usize>),
+}
+
+/// An object under a UID.
+struct Kept {
+    sha256: String,
+    place: Place,
+}
+
+/// Where it lies.
+enum Place {
+    /// Among the objects, under that key.
+    Stored(String),
+    /// In staging, as that one of the group.
+    Group(usize),
+}
+
+fn not_put(error: &StoreError) -> Refusal {
+    tracing::error!("an image was not taken: {}", sentence(error));
+    if error.is_full() { Refusal::Full } else { Refusal::Away }
+}
+
+/// What the committing task needs.
+pub struct Committer {
+    /// The edge's database.
+    pub database: Database,
+    /// The edge's objects.
+    pub objects: Objects,
+    /// The time.
+    pub clock: Clock,
+    /// Milliseconds without a new image after which a study is complete.
+    pub quiet_ms: i64,
+    /// Whether a study that holds as many images as it announced is complete at once.
+    pub trust_expected: bool,
+    /// Wakes the jobs.
+    pub wake: Arc<Notify>,
+    /// The pseudonym of a study.
+    pub pseudonym: Box<dyn Fn(&Uid) -> Uid + Send + Sync>,
+}
+
+impl Committer {
+    pub(crate) async fn run(self, mut arrivals: mpsc::Receiver<Waiting>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while arrivals.recv_many(&mut group, GROUP).await > 0 {
+            let waiting = std::mem::take(&mut group);
+            match self.commit(&waiting).await {
+                Ok(outcomes) => {
+                    for (waiting, outcome) in waiting.into_iter().zip(outcomes) {
+                        // A sender that has gone does not matter: it sends again and meets a duplicate.
+                        let _ = waiting.answer.send(outcome);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!("images were not taken: {}", sentence(&error));
+                    let full = matches!(&error, EdgeError::Store { source, .. } if source.is_full());
+                    for waiting in waiting {
+                        let _ = waiting.answer.send(Err(if full { Refusal::Full } else { Refusal::Away }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits a group: files first, then one transaction. A file without a row is nothing; there is never a row without its file.
+    async fn commit(&self, group: &[Waiting]) -> Result<Vec<Result<Accepted, Refusal>>, EdgeError> {
+        let plans = self.plan(group).await?;
+        let files = plans.iter().zip(group).filter_map(|(plan, w)| match plan {
+            Plan::New(key) | Plan::Conflict(key, _) => Some((key.clone(), w.arrival.file.clone())),
+            Plan::Here | Plan::With(_) => None,
+        });
+        let mut put = self.objects.put_files(files.collect()).await.into_iter();
+        let mut lies = || put.next().map_or(Err(Refusal::Away), |put| put.map_err(|e| not_put(&e)));
+        let mut outcomes: Vec<Result<Accepted, Refusal>> = Vec::with_capacity(group.len());
+        let mut tx = self.database.begin().await?;
+        let mut studies: HashMap<String, &Description> = HashMap::new();
+        for (waiting, plan) in group.iter().zip(&plans) {
+            let outcome = match plan {
+                Plan::Here => Ok(Accepted::Duplicate),
+                Plan::With(other) => outcomes[*other].clone().map(|_| Accepted::Duplicate),
+                Plan::New(_) => lies().map(|()| Accepted::Stored),
+                // It counts for nothing without the first.
+                Plan::Conflict(_, first) => lies()
+                    .and_then(|()| first.map_or(Ok(Accepted::Stored), |first| outcomes[first].clone()))
+                    .map(|_| Accepted::Conflict),
+            };
+            match (&outcome, plan) {
+                (Ok(Accepted::Stored), Plan::New(key)) => {
+                    self.insert(&mut tx, waiting, key).await?;
+                    if waiting.description.frames > 0 {
+                        studies.insert(waiting.description.study.to_string(), &waiting.description);
+                    }
+                }
+                (Ok(Accepted::Conflict), Plan::Conflict(key, _)) => {
+                    tracing::warn!(object = %key, "another object came under a SOP Instance UID that is taken; both are kept, the first counts");
+                    self.insert_conflict(&mut tx, waiting, key).await?;
+                }
+                (Ok(_), _) => drop(std::fs::remove_file(&waiting.arrival.file)),
+                (Err(_), _) => {}
+            }
+            outcomes.push(outcome);
+        }
+        for (study, description) in studies {
+            self.touch(&mut tx, &study, description).await?;
+        }
+        Database::commit(tx).await?;
+        self.wake.notify_waiters();
+        Ok(outcomes)
+    }
+
+    /// What becomes of each object of a group.
+    async fn plan(&self, group: &[Waiting]) -> Result<Vec<Plan>, EdgeError> {
+        let mut known = self.known(group).await?;
+        let mut plans = Vec::with_capacity(group.len());
+        for (index, waiting) in group.iter().enumerate() {
+            let here = known.entry(waiting.description.sop_instance.as_str().to_owned()).or_default();
+            plans.push(match self.find(waiting, here, group).await? {
+                Some(Place::Stored(_)) => Plan::Here,
+                Some(Place::Group(other)) => Plan::With(*other),
+                None => {
+                    let first = here.first().map(|kept| match &kept.place {
+                        Place::Stored(_) => None,
+                        Place::Group(first) => Some(*first),
+                    });
+                    here.push(Kept {
+                        sha256: waiting.arrival.sha256.as_str().to_owned(),
+                        place: Place::Group(index),
+                    });
+                    let hour = self.clock.now().0 / 3_600_000;
+                    let key = ObjectKey::parse(&format!("in/{hour}/{:032x}.dcm", rand::random::<u128>()))?;
+                    first.map_or(Plan::New(key.clone()), |first| Plan::Conflict(key, first))
+                }
+            });
+        }
+        Ok(plans)
+    }
+
+    /// Where an object lies already, among those under its UID. Files with another meta group, as another sender or another door writes it, are the
+    /// same object.
+    async fn find<'k>(
+        &self,
+        waiting: &Waiting,
+        here: &'k [Kept],
+        group: &[Waiting],
+    ) -> Result<Option<&'k Place>, EdgeError> {
+        if let Some(same) = here.iter().find(|kept| kept.sha256 == waiting.arrival.sha256.as_str()) {
+            return Ok(Some(&same.place));
+        }
+        for kept in here {
+            let (path, copy) = match &kept.place {
+                Place::Group(other) => (group[*other].arrival.file.clone(), None),
+                Place::Stored(key) => match self.objects.local(&ObjectKey::parse(key)?).await {
+                    Ok(local) => (local.path().to_owned(), Some(local)),
+                    Err(StoreError::NoObject { .. }) => continue,
+                    Err(e) => return Err(e.into()),
+                },
+            };
+            let file = waiting.arrival.file.clone();
+            let same = tokio::task::spawn_blocking(move || same_data_set(&path, &file)).await;
+            drop(copy);
+            match same {
+                Ok(Ok(true)) => return Ok(Some(&kept.place)),
+                Ok(Ok(false)) => {}
+                Ok(Err(e)) => tracing::warn!("an object could not be compared: {}", sentence(&e)),
+                Err(e) => tracing::error!("comparing objects stopped: {e}"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is here already, by SOP Instance UID; the first is the one that counts.
+    async fn known(&self, group: &[Waiting]) -> Result<HashMap<String, Vec<Kept>>, EdgeError> {
+        let doing = EdgeError::query;
+        let mut conn = self.database.read().await?;
+        let mut known: HashMap<String, Vec<Kept>> = HashMap::new();
+        for waiting in group {
+            let sop = waiting.description.sop_instance.as_str();
+            if known.contains_key(sop) {
+                continue;
+            }
+            let rows = sqlx::query(
+                "SELECT sha256, object, 0 AS rank FROM instances WHERE sop_uid = $1 UNION ALL SELECT sha256, object, 1 AS rank FROM conflicts WHERE sop_uid = $1 ORDER BY rank",
+            )
+            .bind(sop.to_owned())
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(doing("looking for duplicates"))?;
+            let kept =
+                rows.iter().map(|r| Ok(Kept { sha256: r.try_get(0)?, place: Place::Stored(r.try_get(1)?) }));
+            let kept = kept.collect::<Result<Vec<Kept>, sqlx::Error>>();
+            known.insert(sop.to_owned(), kept.map_err(doing("looking for duplicates"))?);
+        }
+        Ok(known)
+    }
+
+    async fn insert(&self, tx: &mut Tx, waiting: &Waiting, key: &ObjectKey) -> Result<(), EdgeError> {
+        let now = self.clock.now().0;
+        let d = &waiting.description;
+        sqlx::query(
+            "INSERT INTO instances (sop_uid, study_uid, series_uid, sop_class, transfer_syntax, origin, source, object, bytes, sha256, frames, attributes, received_at)
+             VALUES ($1, $2, $3, $4, $5, 'received', $6, $7, $8, $9, $10, $11, $12)",
+        )
+        .bind(d.sop_instance.to_string())
+        .bind(d.study.to_string())
+        .bind(d.series.to_string())
+        .bind(d.sop_class.to_string())
+        .bind(d.transfer_syntax.clone())
+        .bind(waiting.arrival.source.clone())
+        .bind(key.to_string())
+        .bind(i64::try_from(waiting.arrival.bytes).unwrap_or(i64::MAX))
+        .bind(waiting.arrival.sha256.to_string())
+        .bind(i64::from(d.frames))
+        .bind(serde_json::to_string(&d.attributes).unwrap_or_else(|_| "{}".into()))
+        .bind(now)
+        .execute(&mut **tx)
+        .await
+        .map_err(EdgeError::query("noting an image"))?;
+        Ok(())
+    }
+
+    async fn insert_conflict(
+        &self,
+        tx: &mut Tx,
+        waiting: &Waiting,
+        key: &ObjectKey,
+    ) -> Result<(), EdgeError> {
+        sqlx::query("INSERT INTO conflicts (object, sop_uid, source, bytes, sha256, received_at) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(key.to_string())
+            .bind(waiting.description.sop_instance.to_string())
+            .bind(waiting.arrival.source.clone())
+            .bind(i64::try_from(waiting.arrival.bytes).unwrap_or(i64::MAX))
+            .bind(waiting.arrival.sha256.to_string())
+            .bind(self.clock.now().0)
+            .execute(&mut **tx)
+            .await
+            .map_err(EdgeError::query("noting a conflict"))?;
+        Ok(())
+    }
+
+    /// A study got an image: it is open (again), and its completion moves.
+    async fn touch(&self, tx: &mut Tx, study: &str, description: &Description) -> Result<(), EdgeError> {
+        let now = self.clock.now();
+        let row = sqlx::query(
+            "INSERT INTO studies (id, study_uid, pseudonym, state, version, expected, first_at, last_at) VALUES ($1, $2, $3, 'receiving', 0, $4, $5, $5)
+             ON CONFLICT (study_uid) DO UPDATE SET state = 'receiving', last_at = excluded.last_at, expected = COALESCE(excluded.expected, studies.expected)
+             RETURNING id, expected",
+        )
+        .bind(format!("{:032x}", rand::random::<u128>()))
+        .bind(study.to_owned())
+        .bind((self.pseudonym)(&description.study).to_string())
+        .bind(description.expected)
+        .bind(now.0)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(EdgeError::query("noting a study"))?;
+        let id: String = row.try_get(0).map_err(EdgeError::query("noting a study"))?;
+        let expected: Option<i64> = row.try_get(1).map_err(EdgeError::query("noting a study"))?;
+        let whole = self.trust_expected
+            && expected.is_some_and(|n| n > 0)
+            && self.count(tx, study).await? >= expected.unwrap_or(i64::MAX);
+        let run_at = if whole { now } else { now.plus(self.quiet_ms) };
+        let job = jobs::NewJob {
+            kind: "complete",
+            key: &id,
+            payload: serde_json::json!({ "whole": whole }),
+            priority: 1,
+            run_at,
+        };
+        Ok(jobs::enqueue(tx, &job, now).await?)
+    }
+
+    async fn count(&self, tx: &mut Tx, study: &str) -> Result<i64, EdgeError> {
+        let row = sqlx::query("SELECT COUNT(*) FROM instances WHERE study_uid = $1 AND origin = 'received'")
+            .bind(study.to_owned())
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(EdgeError::query("counting images"))?;
+        row.try_get(0).map_err(EdgeError::query("counting images"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use overread_dicom::read::Limits;
+    use overread_domain::ContentHash;
+    use overread_testkit::tools::sample;
+    use sha2::Digest;
+
+    use super::*;
+    use crate::describe::describe;
+    use crate::schema::MIGRATIONS;
+
+    async fn committer(folder: &Path) -> Committer {
+        let database = format!("sqlite://{}", folder.join("edge.db").display());
+        let objects = format!("file://{}", folder.join("objects").display());
+        Committer {
+            database: Database::open(&database, "edge", MIGRATIONS).await.unwrap(),
+            objects: Objects::open(&objects, &folder.join("staging")).await.unwrap(),
+            clock: Clock::machine(),
+            quiet_ms: 1000,
+            trust_expected: false,
+            wake: Arc::default(),
+            pseudonym: Box::new(Uid::clone),
+        }
+    }
+
+    /// An object in staging, with some bytes of its meta group or its pixels changed.
+    fn arrived(committer: &Committer, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Waiting {
+        let mut bytes = std::fs::read(sample("693_UNCR.dcm")).unwrap();
+        change(&mut bytes);
+        let file = committer.objects.staging().join(name);
+        std::fs::write(&file, &bytes).unwrap();
+        let description = describe(&file, "test", &Limits::default()).unwrap();
+        let sha256 = ContentHash::from_bytes(sha2::Sha256::digest(&bytes).into());
+        let arrival =
+            Arrival { file, bytes: bytes.len() as u64, sha256, source: "test".into(), expected: None };
+        Waiting { arrival, description, answer: oneshot::channel().0 }
+    }
+
+    /// The preamble is any writer's own.
+    fn preamble(bytes: &mut [u8]) {
+        bytes[..8].copy_from_slice(b"WRITER 2");
+    }
+
+    fn pixel(bytes: &mut [u8]) {
+        *bytes.last_mut().unwrap() ^= 1;
+    }
+
+    #[tokio::test]
+    async fn what_differs_before_the_data_set_alone_is_the_same_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let committer = committer(folder.path()).await;
+        let first = arrived(&committer, "a", |_| {});
+        let kept = first.arrival.sha256.to_string();
+        let group =
+            [first, arrived(&committer, "b", |b| preamble(b)), arrived(&committer, "c", |b| pixel(b))];
+        let outcomes = committer.commit(&group).await.unwrap();
+        assert_eq!(outcomes, [Ok(Accepted::Stored), Ok(Accepted::Duplicate), Ok(Accepted::Conflict)]);
+        // The same once more, now beside what is stored.
+        let group = [
+            arrived(&committer, "d", |b| preamble(b)),
+            arrived(&committer, "e", |b| {
+                preamble(b);
+                pixel(b);
+            }),
+        ];
+        let outcomes = committer.commit(&group).await.unwrap();
+        assert_eq!(outcomes, [Ok(Accepted::Duplicate), Ok(Accepted::Duplicate)]);
+        let mut conn = committer.database.read().await.unwrap();
+        let rows = sqlx::query("SELECT sha256 FROM instances").fetch_all(&mut *conn).await.unwrap();
+        let hashes: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
+        assert_eq!(hashes, [kept]);
+        let conflicts = sqlx::query("SELECT object FROM conflicts").fetch_all(&mut *conn).await.unwrap();
+        assert_eq!(conflicts.len(), 1);
+        assert_eq!(std::fs::read_dir(committer.objects.staging()).unwrap().count(), 0, "duplicates are left");
+    }
+
+    #[tokio::test]
+    async fn a_duplicate_of_what_was_not_kept_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let committer = committer(folder.path()).await;
+        let [first, same, other] = [
+            arrived(&committer, "a", |_| {}),
+            arrived(&committer, "b", |_| {}),
+            arrived(&committer, "c", |b| pixel(b)),
+        ];
+        std::fs::remove_file(&first.arrival.file).unwrap();
+        let outcomes = committer.commit(&[first, same, other]).await.unwrap();
+        assert_eq!(outcomes, [Err(Refusal::Away), Err(Refusal::Away), Err(Refusal::Away)]);
+        let mut conn = committer.database.read().await.unwrap();
+        let rows = sqlx::query("SELECT sop_uid FROM instances UNION ALL SELECT sop_uid FROM conflicts");
+        assert!(rows.fetch_all(&mut *conn).await.unwrap().is_empty());
+    }
+}
