@@ -72,7 +72,8 @@ async fn deliveries(
         if kind.starts_with(DELIVER) {
             runner = runner.handle(kind, 2, deliver.clone());
         } else if kind.starts_with(COMMIT) {
-            runner = runner.handle(kind, 1, commit.clone());
+            // Each waits a while for its report.
+            runner = runner.handle(kind, 4, commit.clone());
         }
     }
     Ok(runner)

@@ -74,10 +74,20 @@ impl Site {
     pub fn state_of_all(&self) -> String {
         let ask = |url: &str| overread_testkit::http::get(url).map(|a| a.text()).unwrap_or_else(|e| e);
         format!(
-            "{}\n{}\n{}",
+            "{}\n{}\n{}\n{}",
             ask(&format!("{}/api/v1/status", self.edge)),
             ask(&format!("{}/api/v1/jobs", self.edge)),
+            ask(&format!("{}/api/v1/jobs", self.service)),
             self.overread.log()
         )
+    }
+}
+
+/// A test that fails shows what the site was about.
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.state_of_all());
+        }
     }
 }
