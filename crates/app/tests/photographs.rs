@@ -278,7 +278,7 @@ fn bodies_that_are_no_form_or_too_large_are_refused() {
     let long = form(&[("patient_name", vec![b'x'; 1025])]);
     refused(&desk.post(&long), 413, "patient_name: more than the limit");
     let many = form(&vec![("picture", b"x".to_vec()); 65]);
-    refused(&desk.post(&many), 413, "at most 64 pictures");
+    refused(&desk.post(&many), 422, "at most 64 pictures");
     assert_eq!((desk.studies(), desk.staged()), (0, 0));
 }
 

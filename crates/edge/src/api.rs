@@ -129,7 +129,7 @@ pub struct StudyView {
 }
 
 /// Studies, the latest first.
-#[utoipa::path(get, path = "/api/v1/studies", params(Which), responses((status = 200, body = Vec<StudyView>), (status = 400, body = Problem)), tag = "studies")]
+#[utoipa::path(get, path = "/api/v1/studies", params(Which), responses((status = 200, body = Vec<StudyView>)), tag = "studies")]
 async fn studies(
     State(database): State<Database>,
     Query(which): Query<Which>,
@@ -181,7 +181,7 @@ pub struct DeliveryView {
 }
 
 /// What became of results at their destinations, the latest results first.
-#[utoipa::path(get, path = "/api/v1/deliveries", params(Which), responses((status = 200, body = Vec<DeliveryView>), (status = 400, body = Problem)), tag = "deliveries")]
+#[utoipa::path(get, path = "/api/v1/deliveries", params(Which), responses((status = 200, body = Vec<DeliveryView>)), tag = "deliveries")]
 async fn deliveries(
     State(database): State<Database>,
     Query(which): Query<Which>,

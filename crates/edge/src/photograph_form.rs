@@ -199,7 +199,7 @@ async fn fields(mut multipart: Multipart<'_>, staging: &Path) -> Result<Form, Pr
                 let why = format!(
                     "a form holds at most {MOST_PICTURES} pictures; send the others as another study"
                 );
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, why));
+                return Err(Problem::unprocessable(why));
             }
             form.pictures.push(spool(field, staging).await?);
             continue;

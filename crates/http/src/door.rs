@@ -114,7 +114,7 @@ impl Door {
     pub fn build(self) -> Result<(Router, OpenApi), serde_json::Error> {
         let health = health::routes(self.health, self.access.clone());
         let (router, api) = self.routes.merge(health).split_for_parts();
-        let api = openapi::finish(api, &self.title, &self.version);
+        let api = openapi::finish(api, &self.title, &self.version, self.config.auth);
         let guard = middleware::from_fn_with_state((self.access, Need::from(Scope::Read)), access::guard);
         let router = router.merge(openapi::route(&api)?.route_layer(guard));
         Ok((layers::around(router, &self.config), api))

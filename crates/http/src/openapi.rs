@@ -8,7 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::{Problem, problem};
+use crate::{Auth, Problem, problem};
 
 /// Where the document is served.
 pub const PATH: &str = "/api/v1/openapi.json";
@@ -16,21 +16,22 @@ pub const PATH: &str = "/api/v1/openapi.json";
 /// Name of the security scheme.
 const BEARER: &str = "bearer";
 
-/// Adds what all routes have in common: title, version, the bearer scheme, and that every refusal is a problem document.
-pub fn finish(mut api: OpenApi, title: &str, version: &str) -> OpenApi {
+/// Adds what all routes have in common: title, version, the bearer scheme where this door asks for a token, and that every refusal is a problem
+/// document.
+pub fn finish(mut api: OpenApi, title: &str, version: &str, auth: Auth) -> OpenApi {
     title.clone_into(&mut api.info.title);
     version.clone_into(&mut api.info.version);
     api.info.description =
         Some("A second reading of medical images. Not for clinical use without local validation.".into());
     api.info.license = None;
-    let scheme = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API token. Not asked for where `auth = \"none\"`."))
-        .build();
     let components = api.components.get_or_insert_with(Components::new);
-    components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    if auth == Auth::Token {
+        let description = Some("An API token: `overread token new`.");
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(description).build();
+        components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+        api.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]);
+    }
     components.schemas.insert(Problem::name().into_owned(), <Problem as PartialSchema>::schema());
-    api.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]);
     for item in api.paths.paths.values_mut() {
         for (_, operation) in operations_mut(item) {
             let reference = RefOr::<Schema>::Ref(Ref::from_schema_name(Problem::name()));

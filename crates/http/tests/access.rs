@@ -118,6 +118,9 @@ async fn every_documented_route_asks_for_a_token() {
         )
     })
     .await;
+    let document = serde_json::to_value(&door.api).unwrap();
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    assert_eq!(document["security"][0]["bearer"], serde_json::json!([]));
     let guarded = openapi::guarded_operations(&door.api);
     assert!(guarded.len() >= 7, "{guarded:?}");
     assert!(guarded.contains(&("POST", "/api/v1/jobs/1/requeue".to_owned())), "{guarded:?}");
