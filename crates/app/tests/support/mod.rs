@@ -1,5 +1,10 @@
 //! What the tests of the binary share.
-#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::print_stderr,
+    reason = "each test file uses a part of it; a failure shows the state"
+)]
 
 pub mod edge;
 pub mod site;
