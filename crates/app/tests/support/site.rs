@@ -85,6 +85,7 @@ impl Site {
 
 /// A test that fails shows what the site was about.
 impl Drop for Site {
+    #[expect(clippy::print_stderr, reason = "a test's output is its report")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.state_of_all());
