@@ -24,7 +24,7 @@ MARKS = [NAME, SECRET, NUMBER, BIRTH, DATE, ROOT]
 GROUPS = {0x0008, 0x0010, 0x0018, 0x0020, 0x0032, 0x0038, 0x0040, 0x2200, 0x4008}
 # Without them the object is another one, or none.
 KEEP = {
-    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType", "ValueType",
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType", "ValueType", "ConversionType",
     "ContinuityOfContent", "RelationshipType", "CodingSchemeDesignator", "PatientBirthDate", "EncapsulatedDocument", "MIMETypeOfEncapsulatedDocument",
 }  # fmt: skip
 # What the patient is known by, and what people write about.

@@ -341,6 +341,20 @@ fn what_no_rule_foresaw_is_caught_by_the_second_look() {
 }
 
 #[test]
+fn text_that_calls_itself_a_number_does_not_leave() {
+    let mut file = image("1.9.33.44.55", "20200131");
+    let pixels = file.0.split_off(file.0.len() - 14);
+    file.put(0x0018_1210, b"OB", b"a word").put(0x0018_1260, b"US", b"a word").put(
+        0x0018_9074,
+        b"UN",
+        b"a word",
+    );
+    file.0.extend_from_slice(&pixels);
+    let (_, bytes) = verdict(&deidentifier("", ""), &file, Pixels::Unseen);
+    assert!(!bytes.is_empty() && !holds(&bytes, b"a word"));
+}
+
+#[test]
 fn a_video_leaves_as_it_is() {
     let mut file = Dicom::new("1.2.840.10008.1.2.4.102");
     file.put(0x0008_0016, b"UI", b"1.2.840.10008.5.1.4.1.1.77.1.1.1").put(

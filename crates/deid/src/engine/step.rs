@@ -142,7 +142,8 @@ impl Engine<'_> {
             VR::UN => None,
             vr if unlisted::is_text(vr) => {
                 let text = element.to_str().ok()?;
-                (!self.words.repeated_by(&text)).then(|| element.clone())
+                let fits = vr != VR::CS || text.split('\\').all(|code| code.len() <= 16);
+                (fits && !self.words.repeated_by(&text)).then(|| element.clone())
             }
             VR::DS | VR::IS => unlisted::is_number(element).then(|| element.clone()),
             _ => Some(element.clone()),

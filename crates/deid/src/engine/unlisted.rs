@@ -1,6 +1,6 @@
 //! Attributes that no table lists: kept where they cannot tell, else decided against.
 
-use dicom_core::dictionary::DataDictionary;
+use dicom_core::dictionary::{DataDictionary, VirtualVr};
 use dicom_core::header::HasLength;
 use dicom_core::value::{PrimitiveValue, Value};
 use dicom_core::{DataElement, Tag, VR};
@@ -89,9 +89,7 @@ pub(super) fn is_number(element: &InMemElement) -> bool {
 impl Engine<'_> {
     pub(super) fn unlisted(&mut self, element: &InMemElement, spot: Spot<'_>) -> Option<InMemElement> {
         let (tag, vr) = (element.header().tag, element.vr());
-        if StandardDataDictionary.by_tag(tag).is_none() {
-            return self.removed(tag);
-        }
+        let Some(entry) = StandardDataDictionary.by_tag(tag) else { return self.removed(tag) };
         match vr {
             VR::SQ => self.items(element),
             _ if element.is_empty() => Some(element.clone()),
@@ -114,8 +112,8 @@ impl Engine<'_> {
             VR::LO | VR::SH | VR::UC if self.is_all_terms(element) => Some(element.clone()),
             VR::LO | VR::SH | VR::UC | VR::UR | VR::PN => self.replaced(element),
             VR::ST | VR::LT | VR::UT => self.long_text(element),
-            _ if is_binary(element) => Some(element.clone()),
-            // A number that is kept as text or bytes holds something else.
+            _ if is_binary(element) && !is_read_as_text(entry.vr) => Some(element.clone()),
+            // A number that is kept as text or bytes, or a text that calls itself a number, holds something else.
             _ => self.removed(tag),
         }
     }
@@ -184,6 +182,12 @@ impl Engine<'_> {
         self.changes.note(tag, Done::Dummy);
         dummy::value(vr).map(|value| DataElement::new(tag, vr, value))
     }
+}
+
+/// Whether PS3.6 gives an attribute a representation of characters or items.
+fn is_read_as_text(vr: VirtualVr) -> bool {
+    use VR::{AS, DA, DS, DT, IS, SQ, TM, UI};
+    matches!(vr, VirtualVr::Exact(vr) if is_text(vr) || matches!(vr, AS | DA | DS | DT | IS | SQ | TM | UI))
 }
 
 fn is_binary(element: &InMemElement) -> bool {

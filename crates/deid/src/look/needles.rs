@@ -256,7 +256,7 @@ fn base64(text: &[u8]) -> Vec<Vec<u8>> {
         let (from, to) = ((skip * 8).div_ceil(6), padded.len() * 8 / 6);
         encoded.as_bytes().get(from..to).map(<[u8]>::to_vec)
     };
-    (0..3).filter_map(at).filter(|b| b.len() >= 8).collect()
+    (0..3).filter_map(at).filter(|b| b.len() >= 6).collect()
 }
 
 /// First letters as capitals.
