@@ -18,6 +18,7 @@ mod look;
 mod minimal;
 mod names;
 mod part10;
+pub mod pixels;
 pub mod profile;
 mod pseudonym;
 mod repeats;
