@@ -1,13 +1,13 @@
 //! Blackens burned-in text in DICOM files and tells the regions as JSON, one object a line. For measuring.
 //!
-//! `mask_text ONNXRUNTIME MODEL_FOLDER CODEC OUT FILE…`: files that had text are written to OUT under their number.
+//! Photographs are looked at alone. `mask_text ONNXRUNTIME MODEL_FOLDER CODEC OUT FILE…`: files that had text are written to OUT under their number.
 
 use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
 use overread_deid::pixels::TextRemover;
-use overread_dicom::read::{CodecHost, CodecLimits, Limits, Opened, open};
+use overread_dicom::read::{CodecHost, CodecLimits, Limits, Opened, Resolution, open};
 use overread_infer::Runtime;
 use serde_json::json;
 
@@ -34,10 +34,18 @@ fn clean(
     path: &str,
     out: &Path,
 ) -> Result<serde_json::Value, Box<dyn Error>> {
-    let Opened::Dicom(file) = open(Path::new(path), &Limits::default())? else {
-        return Err("a photograph".into());
-    };
     let start = Instant::now();
+    let file = match open(Path::new(path), &Limits::default())? {
+        Opened::Dicom(file) => file,
+        Opened::Photograph(photograph) => {
+            let grid = photograph.decode(0, Resolution::Full, host)?;
+            let regions = remover.find(&grid, 0)?;
+            return Ok(json!({
+                "regions": regions, "columns": grid.size.columns, "rows": grid.size.rows,
+                "seconds": start.elapsed().as_secs_f64(),
+            }));
+        }
+    };
     let mut bytes = Vec::new();
     let cleaned = remover.clean(&file, host, &mut bytes)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -45,7 +53,7 @@ fn clean(
         std::fs::write(out, bytes)?;
     }
     Ok(json!({
-        "regions": cleaned.regions, "frames": cleaned.frames, "pixels": cleaned.pixels,
+        "regions": cleaned.regions, "frames": cleaned.frames,
         "columns": cleaned.size.columns, "rows": cleaned.size.rows, "seconds": seconds,
     }))
 }

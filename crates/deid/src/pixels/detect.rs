@@ -39,12 +39,12 @@ const THRESHOLD: f32 = 0.3;
 /// A core whose mean is below this is none.
 const SCORE: f32 = 0.5;
 /// The least and greatest thickness of a core, in pixels of its level; the smallest level answers for thicker ones.
-const THICKNESS: std::ops::RangeInclusive<usize> = 3..=24;
-const THICKEST: usize = 40;
+const THICKNESS: std::ops::RangeInclusive<usize> = 3..=20;
+const THICKEST: usize = 32;
 /// How far the text reaches beyond its core, in thicknesses of the core: the training shrank lines by this much and less.
 const MARGIN: f64 = 0.8;
-/// How far a line is continued to each side, in thicknesses: a letter that stands alone after a word is often not seen.
-const SIDEWAYS: f64 = 2.0;
+/// How much further it reaches along the line: first and last letters are often half seen.
+const SIDEWAYS: f64 = 0.5;
 
 /// Mean and standard deviation of the training's pictures, blue, green, red.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
