@@ -23,6 +23,7 @@ mod look;
 mod minimal;
 mod names;
 mod part10;
+pub mod pixels;
 pub mod profile;
 mod pseudonym;
 mod repeats;

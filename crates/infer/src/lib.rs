@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`manifest`] is what a pack says of itself, [`pack`] opens one and names its edition,
 //! [`trust`] tells whose packs count, [`onnx`] looks into a graph before it is run, [`preprocess`] makes a
-//! tensor of a picture, [`engine`] runs it, [`calibration`], [`abstention`] and [`explain`] turn outputs into
+//! tensor of a picture, [`engine`] runs it ([`graph`] runs a graph without a pack), [`calibration`], [`abstention`] and [`explain`] turn outputs into
 //! findings a person can weigh, [`faithfulness`] tests an explanation.
 //!
 //! No DICOM, no HTTP, no databases, no patients.
@@ -13,6 +13,7 @@ pub mod engine;
 mod error;
 pub mod explain;
 pub mod faithfulness;
+pub mod graph;
 pub mod head;
 pub mod manifest;
 pub mod onnx;
@@ -24,6 +25,7 @@ pub mod trust;
 
 pub use engine::{Engine, ImageOutput};
 pub use error::InferError;
+pub use graph::Graph;
 pub use manifest::Manifest;
 pub use pack::Pack;
 pub use preprocess::Tensor;

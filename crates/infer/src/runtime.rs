@@ -53,6 +53,18 @@ impl Runtime {
         builder.commit_from_memory(&pack.file(graph)?).map_err(InferError::ort(doing()))
     }
 
+    /// A session of a graph in memory that needs no other file.
+    pub(crate) fn plain_session(
+        &self,
+        name: &str,
+        graph: &[u8],
+        threads: usize,
+    ) -> Result<Session, InferError> {
+        let doing = || format!("loading {name}");
+        let mut builder = self.builder(threads).map_err(InferError::ort(doing()))?;
+        builder.commit_from_memory(graph).map_err(InferError::ort(doing()))
+    }
+
     fn builder(&self, threads: usize) -> ort::Result<SessionBuilder> {
         // No spinning: the other threads of this process decode pictures meanwhile.
         Ok(Session::builder(&self.environment)?
