@@ -452,6 +452,10 @@ pub struct WrapArgs {
     /// View Position (0018,5101), such as PA.
     #[arg(long, value_name = "VIEW")]
     pub view: Option<String>,
+    /// You looked: no text in the pixels tells who the patient is (Burned In Annotation (0028,0301) NO). A DX image says YES otherwise, and an edge
+    /// holds it back.
+    #[arg(long)]
+    pub nothing_burned_in: bool,
     /// Imager Pixel Spacing (0018,1164): millimetres between pixels at the detector. Makes it a DX image.
     #[arg(long, value_name = "MM", value_parser = millimetres)]
     pub imager_pixel_spacing: Option<f64>,

@@ -27,6 +27,7 @@ pub fn run(args: &WrapArgs) -> Result<ExitCode> {
     header.region = (args.body_part == "CHEST").then(|| CodedConcept::new("SCT", "51185008", "Chest"));
     header.body_part = Some(args.body_part.clone());
     header.view.clone_from(&args.view);
+    header.burned_in = args.nothing_burned_in.then_some(false);
     header.lossy = bytes.starts_with(&[0xff, 0xd8]);
     let geometry = args.imager_pixel_spacing.map(|mm| DxGeometry {
         spacing: PixelSpacing { row_mm: mm, column_mm: mm },
