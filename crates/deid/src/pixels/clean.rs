@@ -36,6 +36,16 @@ pub struct Cleaned {
     pub pixels: u64,
     /// Size of a frame.
     pub size: GridSize,
+    /// Burned In Annotation (0028,0301) of the original is YES.
+    pub admits_text: bool,
+}
+
+impl Cleaned {
+    /// Whether the original says that its pixels tell who the patient is, and nothing of that was found: then a person
+    /// must look, and the object must not leave.
+    pub const fn is_doubtful(&self) -> bool {
+        self.admits_text && self.regions.is_empty()
+    }
 }
 
 /// Finds and removes text that is burned into pixels. One a thread.
@@ -92,7 +102,9 @@ impl TextRemover {
             let form = file.native_form().map_err(PixelError::Pixels)?;
             Outgoing { file, form, size, regions: &regions, frames }.write(&first, host, out)?;
         }
-        Ok(Cleaned { pixels: covered(size, &regions), regions, frames, looked_at, size })
+        let says = texts(object, t::BURNED_IN_ANNOTATION).unwrap_or_default();
+        let admits_text = says.iter().any(|v| v == "YES");
+        Ok(Cleaned { pixels: covered(size, &regions), regions, frames, looked_at, size, admits_text })
     }
 }
 
@@ -225,6 +237,23 @@ mod tests {
         assert_eq!(sample(3), [0, 1, 2]);
         assert_eq!(sample(120), [0, 17, 34, 51, 68, 85, 102, 119]);
         assert!(sample(0).is_empty());
+    }
+
+    #[test]
+    fn an_object_that_admits_text_and_shows_none_is_doubtful() {
+        let size = GridSize::new(10, 10);
+        let found = Region::within(size, [0, 0, 1, 1], Why::Text);
+        let cleaned = |regions, admits_text| Cleaned {
+            regions,
+            frames: 1,
+            looked_at: vec![0],
+            pixels: 0,
+            size,
+            admits_text,
+        };
+        assert!(cleaned(vec![], true).is_doubtful());
+        assert!(!cleaned(vec![], false).is_doubtful());
+        assert!(!cleaned(found.into_iter().collect(), true).is_doubtful());
     }
 
     #[test]
