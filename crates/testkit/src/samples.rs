@@ -51,7 +51,7 @@ pub fn films(folder: &Path, seed: &str, studies: usize, films: usize) -> Vec<Sam
 
 /// As [`children`], in JPEG 2000 (lossless): the codec's child decodes them.
 pub fn children_j2k(folder: &Path, seed: &str, count: usize) -> Vec<Sample> {
-    make("children-j2k", folder, seed, 1, count)
+    make("children-j2k", folder, seed, count, 1)
 }
 
 /// Ultrasound cines of 120 frames in JPEG, each a study of its own, 6 MB.

@@ -237,6 +237,10 @@ mod tests {
     fn a_box_reaches_beyond_the_core_and_stays_in_the_frame() {
         let core = Found { left: 10, top: 20, right: 60, bottom: 24, score: 0.9 };
         let region = around(&core, GridSize::new(200, 100), GridSize::new(100, 50)).unwrap();
-        assert!(region.left == 0 && region.right > 35 && region.top < 9 && region.bottom > 13, "{region:?}");
+        // The core itself reaches from (5, 10) to (30, 12) in the frame.
+        assert!(region.left < 5 && region.right > 30 && region.top < 10 && region.bottom > 12, "{region:?}");
+        let corner = Found { left: 0, top: 0, right: 199, bottom: 99, score: 0.9 };
+        let region = around(&corner, GridSize::new(200, 100), GridSize::new(100, 50)).unwrap();
+        assert!(region.right <= 100 && region.bottom <= 50, "{region:?}");
     }
 }
