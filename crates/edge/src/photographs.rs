@@ -104,11 +104,14 @@ async fn store(
     if answer.instances.iter().all(|instance| known.contains(instance)) {
         return Ok((StatusCode::OK, Json(answer)));
     }
-    let turn = shared.turn.acquire().await.map_err(|e| Problem::internal(&e))?;
+    let turn = Arc::clone(&shared.turn).acquire_owned().await.map_err(|e| Problem::internal(&e))?;
     let maker = Arc::clone(this);
-    let made = tokio::task::spawn_blocking(move || maker.make(&form, &header, kind));
+    let made = tokio::task::spawn_blocking(move || {
+        // Kept to the end of the work, also where nobody waits for it any more.
+        let _turn = turn;
+        maker.make(&form, &header, kind)
+    });
     let made = made.await.map_err(|e| Problem::internal(&e))??;
-    drop(turn);
     // What is known has been acknowledged, or is left of an attempt that was broken off: only the others go in.
     let missing = made.into_iter().zip(&answer.instances).filter(|(_, instance)| !known.contains(*instance));
     let accepted = missing.map(|(image, _)| this.accept(image));
