@@ -27,6 +27,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(os.environ.get("OVERREAD_TOOLS", ROOT / ".tools"))
 BIN = pathlib.Path(os.environ.get("OVERREAD_EXAMPLES", ROOT / "target/release/examples"))
+OVERREAD = pathlib.Path(os.environ.get("OVERREAD_BIN", ROOT / "target/release/overread"))
 MARGIN = 8  # pixels around an annotated box that count as the box's own
 
 
@@ -120,22 +121,21 @@ def identity(path):
 
 def header_leaks(files, folder):
     """Identifying words that pydicom still finds in the headers of objects that left, by file."""
-    env = {**os.environ, "CLEANED": "1"}
-    out = folder / "left"
-    out.mkdir()
     sources = []
     for number, path in enumerate(files):
         masked_file = folder / f"{number}.dcm"
         sources.append(masked_file if masked_file.exists() else path)
-    said = subprocess.run([BIN / "deid_probe", "radiology", out, *sources], check=True, capture_output=True, text=True, env=env)
-    written = said.stdout.count(": written")
-    leaks = 0
+    command = [OVERREAD, "deid", *sources, "--profile", "radiology", "--pixels-cleaned", "--out", folder / "left", "--report", folder / "report.json"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # its status tells of quarantined files, which the report lists
+    report = json.loads((folder / "report.json").read_text())["files"]
+    left = {file["input"]: file["output"] for file in report if file["outcome"] == "written"}
+    leaks, written = 0, len(left)
     for path, source in zip(files, sources):
-        left = out / source.name
-        if not left.exists():
+        if str(source) not in left:
             continue
         texts = []
-        pydicom.dcmread(left, stop_before_pixels=True).walk(lambda _, e: texts.append(str(e.value)) if e.VR != "SQ" else None)
+        dataset = pydicom.dcmread(folder / "left" / left[str(source)], stop_before_pixels=True)
+        dataset.walk(lambda _, e: texts.append(str(e.value)) if e.VR != "SQ" else None)
         leaks += bool(identity(path) & words(" ".join(texts)))
     return leaks, written
 

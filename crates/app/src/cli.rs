@@ -50,7 +50,7 @@ pub enum Command {
     /// Examine an installation, running or not: says which side is misconfigured and which line to change.
     Doctor(DoctorArgs),
     /// Show how the running roles are.
-    Status(StatusArgs),
+    Status(Look),
     /// List durable jobs, or give dead letters another try.
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -217,10 +217,10 @@ pub enum ProgramCommand {
     },
 }
 
-/// What `overread status` takes.
+/// A look at the running roles.
 #[derive(Args)]
-pub struct StatusArgs {
-    /// Ask this role alone.
+pub struct Look {
+    /// Ask this role alone. Default: both, or the edge where an address is named.
     #[arg(long, value_enum)]
     pub role: Option<Role>,
     /// How it is printed.
@@ -237,17 +237,11 @@ pub enum JobsCommand {
         /// Of this state alone: waiting, running, dead.
         #[arg(long, value_parser = ["waiting", "running", "dead"])]
         state: Option<String>,
-        /// Of this kind alone, such as `deliver`.
+        /// Of this kind alone, such as `send` or `deliver:pacs`.
         #[arg(long, value_parser = word)]
         kind: Option<String>,
-        /// Of this role alone.
-        #[arg(long, value_enum)]
-        role: Option<Role>,
-        /// How it is printed.
-        #[arg(long, value_enum, default_value_t = Lines::Text)]
-        format: Lines,
         #[command(flatten)]
-        reach: Reach,
+        look: Look,
     },
     /// Give dead letters another try.
     Requeue {
@@ -268,16 +262,7 @@ pub enum JobsCommand {
 #[derive(Subcommand)]
 pub enum AuditCommand {
     /// Verify the hash chain from its first entry to its last. Status 1 if it is broken.
-    Verify {
-        /// Of this role alone.
-        #[arg(long, value_enum)]
-        role: Option<Role>,
-        /// How it is printed.
-        #[arg(long, value_enum, default_value_t = Lines::Text)]
-        format: Lines,
-        #[command(flatten)]
-        reach: Reach,
-    },
+    Verify(Look),
     /// List entries.
     Ls {
         /// Whose log.
@@ -377,10 +362,10 @@ pub enum Lines {
 
 /// A word that can stand in an address as it is.
 fn word(text: &str) -> Result<String, String> {
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "-:".contains(c)) {
         Ok(text.to_owned())
     } else {
-        Err("letters, digits and hyphens".into())
+        Err("letters, digits, hyphens and colons".into())
     }
 }
 

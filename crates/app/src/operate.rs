@@ -6,16 +6,16 @@ use anyhow::{Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::ask::{Door, Reach, Role};
-use crate::cli::{AuditCommand, JobsCommand, Lines, ProgramCommand, StatusArgs};
+use crate::ask::{Door, Role};
+use crate::cli::{AuditCommand, JobsCommand, Lines, Look, ProgramCommand};
 use crate::table;
 
 /// How both roles are.
-pub async fn status(args: &StatusArgs) -> Result<ExitCode> {
+pub async fn status(look: &Look) -> Result<ExitCode> {
     let mut all = serde_json::Map::new();
     let mut away = 0;
-    for role in roles(args.role, &args.reach) {
-        match args.reach.door(role)?.get("/api/v1/status").await {
+    for role in look.roles() {
+        match look.reach.door(role)?.get("/api/v1/status").await {
             Ok(said) => drop(all.insert(role.as_str().into(), said)),
             Err(e) => {
                 away += 1;
@@ -23,7 +23,7 @@ pub async fn status(args: &StatusArgs) -> Result<ExitCode> {
             }
         }
     }
-    match args.format {
+    match look.format {
         Lines::Json => table::print_json(&Value::Object(all))?,
         Lines::Text => {
             for (role, said) in &all {
@@ -35,24 +35,27 @@ pub async fn status(args: &StatusArgs) -> Result<ExitCode> {
     Ok(if away == 0 { ExitCode::SUCCESS } else { ExitCode::from(crate::CANNOT) })
 }
 
-/// One role if an address or a role is named, else both.
-fn roles(role: Option<Role>, reach: &Reach) -> Vec<Role> {
-    match role {
-        Some(role) => vec![role],
-        None if reach.url.is_some() => vec![Role::Edge],
-        None => Role::ALL.to_vec(),
+impl Look {
+    /// One role if an address or a role is named, else both.
+    fn roles(&self) -> Vec<Role> {
+        match self.role {
+            Some(role) => vec![role],
+            None if self.reach.url.is_some() => vec![Role::Edge],
+            None => Role::ALL.to_vec(),
+        }
     }
 }
 
 /// Durable jobs.
 pub async fn jobs(command: &JobsCommand) -> Result<ExitCode> {
     match command {
-        JobsCommand::Ls { state, kind, role, format, reach } => {
+        JobsCommand::Ls { state, kind, look } => {
             let mut all = Vec::new();
-            for role in roles(*role, reach) {
-                all.extend(jobs_of(&reach.door(role)?, role, state.as_deref(), kind.as_deref()).await?);
+            for role in look.roles() {
+                let door = look.reach.door(role)?;
+                all.extend(jobs_of(&door, role, state.as_deref(), kind.as_deref()).await?);
             }
-            match format {
+            match look.format {
                 Lines::Json => table::print_json(&Value::Array(all))?,
                 Lines::Text if all.is_empty() => table::print("no jobs")?,
                 Lines::Text => table::print(&table::columns(
@@ -98,15 +101,15 @@ async fn jobs_of(door: &Door, role: Role, state: Option<&str>, kind: Option<&str
 /// The audit log.
 pub async fn audit(command: &AuditCommand) -> Result<ExitCode> {
     match command {
-        AuditCommand::Verify { role, format, reach } => {
+        AuditCommand::Verify(look) => {
             let mut holds = true;
             let mut all = serde_json::Map::new();
-            for role in roles(*role, reach) {
-                let said = reach.door(role)?.get("/api/v1/audit/verify").await?;
+            for role in look.roles() {
+                let said = look.reach.door(role)?.get("/api/v1/audit/verify").await?;
                 holds &= said["holds"] == true;
                 all.insert(role.as_str().into(), said);
             }
-            match format {
+            match look.format {
                 Lines::Json => table::print_json(&Value::Object(all))?,
                 Lines::Text => {
                     for (role, said) in &all {

@@ -1,6 +1,8 @@
 //! Logs on standard error, and traces by OpenTelemetry where its standard variables ask for them. Spans name routes, kinds of jobs and our own numbers:
 //! no address and no patient.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use opentelemetry::trace::TracerProvider as _;
@@ -45,10 +47,9 @@ pub fn start(level: &str, name: &'static str) -> Result<Telemetry> {
 
 fn provider(name: &'static str) -> Result<SdkTracerProvider> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_http_client(Sender(reqwest::blocking::Client::new()))
-        .build()?;
+    // A collector that is away must not keep the process from ending.
+    let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let exporter = SpanExporter::builder().with_http().with_http_client(Sender(client)).build()?;
     let resource = opentelemetry_sdk::Resource::builder();
     let resource = if std::env::var_os("OTEL_SERVICE_NAME").is_some() {
         resource

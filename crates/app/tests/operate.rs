@@ -41,6 +41,8 @@ fn a_token_from_the_command_line_opens_the_door_until_it_is_revoked() {
     assert_eq!(status["edge"]["role"], "edge");
     assert!(ask(&["status", "--role", "edge"]).unwrap().contains("conflicts"));
     assert_eq!(ask(&["jobs", "ls", "--role", "edge"]).unwrap().trim(), "no jobs");
+    // A destination's jobs have its name in their kind.
+    assert_eq!(ask(&["jobs", "ls", "--role", "edge", "--kind", "deliver:pacs"]).unwrap().trim(), "no jobs");
     assert!(ask(&["audit", "verify", "--role", "edge"]).unwrap().contains("the chain holds, 1 entries"));
     assert!(ask(&["audit", "ls"]).unwrap().contains("token.create"));
     // It may look, and no more.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use overread_deid::pixels::TextRemover;
 use overread_dicom::read::{CodecHost, CodecLimits, Limits, Opened, Resolution, open};
+use overread_domain::sentence;
 use overread_infer::Runtime;
 use serde_json::json;
 
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (number, path) in files.iter().enumerate() {
         let line = match clean(&mut remover, &mut host, path, &Path::new(out).join(format!("{number}.dcm"))) {
             Ok(told) => told,
-            Err(e) => json!({ "error": chain(&*e) }),
+            Err(e) => json!({ "error": sentence(&*e) }),
         };
         println!("{line}");
     }
@@ -57,15 +58,4 @@ fn clean(
         "regions": cleaned.regions, "frames": cleaned.frames,
         "columns": cleaned.size.columns, "rows": cleaned.size.rows, "seconds": seconds,
     }))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        told = format!("{told}: {error}");
-        cause = error.source();
-    }
-    told
 }

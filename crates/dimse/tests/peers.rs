@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use overread_dimse::{
     CommitmentAnswer, Peer, ScpConfig, Sender, contexts_of, echo, request_commitment, tls_client, tls_server,
 };
 use overread_domain::Uid;
+use overread_testkit::tools::{PythonService, python_service};
 
 /// A program that ends with the test.
 struct Running(Child);
@@ -193,22 +193,9 @@ fn dcmtk_speaks_tls_with_us_both_ways() {
 }
 
 /// A commitment SCP of pynetdicom at a port; it reports to `report_port`, or on the association that asked.
-fn commitment_scp(report_port: u16) -> (Running, u16) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/commitment_scp.py");
+fn commitment_scp(report_port: u16) -> (PythonService, u16) {
     let port = overread_testkit::free_port();
-    let python = tools().join("venv/bin/python");
-    let mut child = Command::new(&python)
-        .arg(script)
-        .args([port.to_string(), report_port.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|e| panic!("{}: {e}; run ./x setup", python.display()));
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let running = Running(child);
-    assert_eq!(line, "listening\n", "pynetdicom is missing; run ./x setup");
-    (running, port)
+    (python_service("commitment_scp.py", &[port.to_string(), report_port.to_string()]), port)
 }
 
 fn objects() -> Vec<(Uid, Uid)> {

@@ -32,7 +32,6 @@ fn writable(section: &str, data: &Path) -> Check {
             .change("name a folder");
     }
     let place = existing(data);
-    let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
     let written = tempfile::tempfile_in(place).and_then(|mut file| {
         file.write_all(b"overread")?;
         file.sync_all()
