@@ -8,6 +8,7 @@ use overread_domain::{Clock, Millis, Uid};
 use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job, NewJob};
 use overread_store::{Database, ObjectKey, Trouble, Tx};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -56,11 +57,17 @@ pub(crate) struct Document {
     pub(crate) object: ObjectKey,
 }
 
+/// A job's payload. What serde says of one that does not fit is not repeated: it may quote a UID.
+fn payload<T: DeserializeOwned>(job: &Job) -> Result<T, Trouble> {
+    let why =
+        "the job was written by another version of this software; go back to that version, or remove the job";
+    serde_json::from_value(job.payload.clone()).map_err(|_| Trouble::Never { why: why.to_owned() })
+}
+
 impl Case {
     /// Reads a job's payload.
     pub(crate) fn of(job: &Job) -> Result<Self, Trouble> {
-        serde_json::from_value(job.payload.clone())
-            .map_err(|e| Trouble::Never { why: format!("the job's payload: {e}") })
+        payload(job)
     }
 
     /// Asks for the job that delivers what waits.
@@ -100,8 +107,7 @@ impl Case {
 impl Delivery {
     /// Reads a job's payload.
     pub(crate) fn of(job: &Job) -> Result<Self, Trouble> {
-        serde_json::from_value(job.payload.clone())
-            .map_err(|e| Trouble::Never { why: format!("the job's payload: {e}") })
+        payload(job)
     }
 
     /// Asks for the job that looks after its storage commitment.
