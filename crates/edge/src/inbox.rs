@@ -11,6 +11,7 @@ use overread_wire::{Cursor, Link, ResultMessage};
 use sqlx::Row;
 use tokio::sync::{Notify, watch};
 
+use crate::departures;
 use crate::error::{EdgeError, sentence};
 
 /// Takes results from the service until it is stopped.
@@ -97,13 +98,18 @@ impl<L: Link> Inbox<L> {
             .fetch_optional(&mut **tx)
             .await
             .map_err(doing("finding a result's study"))?;
+        let column = || doing("reading a study");
+        let study: Option<(String, String)> = match study {
+            Some(row) => Some((row.try_get(0).map_err(column())?, row.try_get(1).map_err(column())?)),
+            None => None,
+        };
         // A result that cannot be matched goes to no patient: it is put down for a person.
         let reason = match (&study, message.check()) {
             (None, _) => Some("no study of ours has this pseudonym".to_owned()),
             (_, Err(e)) => Some(e.to_string()),
-            (Some(_), Ok(())) => None,
+            (Some((id, uid)), Ok(())) => departures::contradiction(tx, id, uid, message).await?,
         };
-        let (Some(study), None) = (study, reason.as_ref()) else {
+        let (Some((study_id, study_uid)), None) = (study, reason.as_ref()) else {
             let detail = serde_json::json!({ "pseudonym": message.study, "reason": reason });
             tracing::error!("a result was not taken: {}", reason.unwrap_or_default());
             audit::append(
@@ -119,9 +125,6 @@ impl<L: Link> Inbox<L> {
             .await?;
             return Ok(());
         };
-        let column = || doing("reading a study");
-        let (study_id, study_uid): (String, String) =
-            (study.try_get(0).map_err(column())?, study.try_get(1).map_err(column())?);
         let id = format!("{:032x}", rand::random::<u128>());
         let new = sqlx::query(
             "INSERT INTO results (id, study_uid, program, case_version, message, state, received_at) VALUES ($1, $2, $3, $4, $5, 'received', $6)
@@ -141,7 +144,7 @@ impl<L: Link> Inbox<L> {
         }
         let payload = serde_json::json!({ "study": study_id });
         jobs::enqueue(tx, &NewJob { kind: "file", key: &id, payload, priority: 1, run_at: now }, now).await?;
-        let detail = serde_json::json!({ "study": study_id, "program": message.program, "case_version": message.case_version, "edition": message.algorithm.edition });
+        let detail = serde_json::json!({ "study": study_id, "program": message.program, "case_version": message.case_version, "edition": message.algorithm.edition, "manifest": message.manifest, "result": message.digest() });
         audit::append(tx, &Event { at: now, actor: "edge", action: "result.received", subject: &id, detail })
             .await?;
         Ok(())

@@ -16,6 +16,7 @@ mod commitment;
 pub mod config;
 pub mod deliver;
 mod deliveries;
+mod departures;
 pub mod describe;
 pub mod door;
 mod error;

@@ -15,6 +15,7 @@ use overread_wire::{InstanceEntry, Link, StudyManifest};
 use sqlx::Row;
 
 use crate::assemble::Outgoing;
+use crate::departures;
 use crate::describe::Attributes;
 use crate::error::{EdgeError, sentence};
 use crate::filing::link_trouble;
@@ -80,6 +81,7 @@ impl<L: Link> Send<L> {
         }
         let sent_bytes: u64 = entries.iter().map(|e| e.bytes).sum();
         let manifest = manifest(&study, &outgoing, entries);
+        self.note_departure(&job.key, &manifest).await?;
         self.link.put_study(&manifest).await.map_err(|e| link_trouble(&e))?;
         self.note(job, &manifest, sent_bytes).await
     }
@@ -189,6 +191,13 @@ impl<L: Link> Send<L> {
         Ok(Database::commit(tx).await?)
     }
 
+    /// Before it leaves: the answer may be there before this side has heard that it arrived.
+    async fn note_departure(&self, study: &str, manifest: &StudyManifest) -> Result<(), Trouble> {
+        let mut tx = self.database.begin().await?;
+        departures::note(&mut tx, study, manifest, &serde_json::json!([]), self.clock.now()).await?;
+        Ok(Database::commit(tx).await?)
+    }
+
     async fn note(&self, job: &Job, manifest: &StudyManifest, bytes: u64) -> Result<(), Trouble> {
         let now = self.clock.now();
         let mut tx = self.database.begin().await?;
@@ -200,7 +209,7 @@ impl<L: Link> Send<L> {
             .execute(&mut *tx)
             .await
             .map_err(EdgeError::query("noting that a study was sent"))?;
-        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes });
+        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes, "manifest": manifest.digest() });
         audit::append(
             &mut tx,
             &Event { at: now, actor: "edge", action: "study.sent", subject: &job.key, detail },

@@ -192,7 +192,7 @@ pub async fn put_study(
         actor: "link",
         action: "study.received",
         subject: &format!("study {study}"),
-        detail: serde_json::json!({ "version": manifest.version, "images": manifest.instances.len() }),
+        detail: serde_json::json!({ "version": manifest.version, "images": manifest.instances.len(), "manifest": manifest.digest() }),
     };
     audit::append(&mut tx, &event).await?;
     Database::commit(tx).await?;

@@ -1,6 +1,7 @@
 //! A service at the other end of the link: it keeps what it is given and answers every study that comes with one finding.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ struct Kept {
     objects: Arc<Mutex<HashMap<String, Bytes>>>,
     studies: Arc<Mutex<Vec<StudyManifest>>>,
     results: Arc<Mutex<Vec<ResultMessage>>>,
+    hold: Arc<AtomicBool>,
 }
 
 /// A running one.
@@ -52,6 +54,17 @@ impl Service {
         self.kept.studies.lock().unwrap().clone()
     }
 
+    /// Keeps results back from now on.
+    pub fn hold(&self) {
+        self.kept.hold.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets them go, as they are after a change.
+    pub fn release(&self, change: impl FnOnce(&mut Vec<ResultMessage>)) {
+        change(&mut self.kept.results.lock().unwrap());
+        self.kept.hold.store(false, Ordering::SeqCst);
+    }
+
     /// How many objects it was given.
     pub fn objects(&self) -> usize {
         self.kept.objects.lock().unwrap().len()
@@ -74,6 +87,7 @@ async fn put_study(State(kept): State<Kept>, Json(study): Json<StudyManifest>) {
     result.case_version = u32::try_from(earlier.count()).unwrap() + 1;
     result.study = study.study.clone();
     result.study_version = study.version;
+    result.manifest = Some(study.digest());
     result.images = study.instances.iter().map(|i| i.instance.clone()).collect();
     result.read_at = Millis(study.complete_at.0);
     results.push(result);
@@ -84,10 +98,13 @@ async fn results(State(kept): State<Kept>, Query(query): Query<HashMap<String, u
     let after = query["after"];
     // Whoever asks waits a little, as at a real one.
     for _ in 0..20 {
-        if kept.results.lock().unwrap().len() > after {
+        if !kept.hold.load(Ordering::SeqCst) && kept.results.lock().unwrap().len() > after {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    if kept.hold.load(Ordering::SeqCst) {
+        return Json(ResultPage { results: vec![], next: Cursor(i64::try_from(after).unwrap()) });
     }
     let results: Vec<_> = kept.results.lock().unwrap()[after..].to_vec();
     let next = Cursor(i64::try_from(after + results.len()).unwrap());
