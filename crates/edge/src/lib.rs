@@ -24,6 +24,7 @@ pub mod filing;
 pub mod inbox;
 pub mod intake;
 pub mod link;
+mod manifest_api;
 mod photograph_form;
 pub mod photographs;
 mod role;

@@ -25,7 +25,7 @@ use crate::intake::{Committer, Intake};
 use crate::link::HttpLink;
 use crate::rules::Matcher;
 use crate::schema::MIGRATIONS;
-use crate::{api, door, photographs, send};
+use crate::{api, door, manifest_api, photographs, send};
 
 /// How long running jobs are waited for at the end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -198,6 +198,7 @@ impl Edge {
             read: limits,
         };
         let door = Door::new("Overread edge", env!("CARGO_PKG_VERSION"), config.http.clone(), common)
+            .add(overread_http::Scope::Read, manifest_api::routes(database.clone()))
             .add(overread_http::Scope::Read, api::routes(database))
             .add(overread_http::Scope::Store, photographs::routes(photographs))
             .add(api::images(), overread_dicomweb::router(archive, web));
