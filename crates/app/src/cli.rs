@@ -63,6 +63,11 @@ pub enum Command {
     /// Make, list and revoke API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Let edges of other machines come to this service: make clients and one-time codes, list and revoke edges.
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Enrol this edge at a service on another machine, with a code that the service made.
+    Enrol(EnrolArgs),
     /// Print the configuration as it takes effect: every key, defaults too, secrets masked.
     Config(ConfigArgs),
     /// List the service's programs, or change how one's results are released.
@@ -347,6 +352,76 @@ pub struct TokenPlace {
     #[arg(long, value_enum, default_value = "edge")]
     pub role: Role,
     /// Configuration file, in which the database is.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The commands work on the service's database itself, so they run where the service runs.
+#[derive(Subcommand)]
+pub enum ClientCommand {
+    /// Make a client: whoever sends studies, with one edge or several.
+    Add {
+        /// Its name: 1 to 32 lower-case letters, digits and hyphens.
+        name: String,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+    /// List clients and their edges.
+    Ls {
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+    /// Make a one-time code with which one edge can enrol; it is printed once.
+    Code {
+        /// The client.
+        name: String,
+        /// Hours for which it can be used.
+        #[arg(long, default_value_t = 24, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=720))]
+        hours: u32,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+    /// Revoke an edge from its next request on.
+    Revoke {
+        /// The edge's id, as `overread client ls` prints it.
+        edge: String,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+}
+
+/// Which service.
+#[derive(Args)]
+pub struct ClientPlace {
+    /// Configuration file, in which the service's database and data folder are.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What `overread enrol` takes.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  overread enrol --url https://reader.example:8443 ove_…
+  overread enrol --url https://reader.example:8443 - < code.txt
+
+The edge's key is made here and never leaves. The code says which service to trust. Broken off, the command can be repeated
+with the same code. Then write url = \"https://reader.example:8443\" below [link], without a token.")]
+pub struct EnrolArgs {
+    /// The code that `overread client code` printed; `-` reads it from standard input, where no other user can see it.
+    pub code: String,
+    /// The service's address. Default: `link.url` of the configuration.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// How people at the service shall call this edge. Default: the machine's name.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Enrol again, although this edge has a certificate: the old one is replaced.
+    #[arg(long)]
+    pub again: bool,
+    /// Configuration file, in which the edge's data folder is.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

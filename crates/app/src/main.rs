@@ -3,6 +3,7 @@
 mod ask;
 mod classify;
 mod cli;
+mod client;
 mod config;
 mod deid;
 mod doctor;
@@ -62,6 +63,8 @@ fn main() -> ExitCode {
         Command::Jobs(command) => roles::block_on(operate::jobs(&command)),
         Command::Audit(command) => roles::block_on(operate::audit(&command)),
         Command::Token(command) => roles::block_on(token::run(&command)),
+        Command::Client(command) => roles::block_on(client::run(&command)),
+        Command::Enrol(args) => roles::block_on(client::enrol(&args)),
         Command::Config(args) => config::Config::read(args.config.as_deref())
             .and_then(|config| config::effective(&config))
             .and_then(|text| table::print(text.trim_end()))

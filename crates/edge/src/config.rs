@@ -146,11 +146,47 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinkConfig {
-    /// The service's base address.
+    /// The service's base address: `https://` of the door where this edge enrolled; with a token also `http://` of this machine.
     pub url: String,
-    /// The token that both sides know.
+    /// The token that both sides know, instead of a certificate.
     #[serde(skip_serializing)]
     pub token: String,
+    /// Folder of this edge's key and certificate. Default: `link` in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+}
+
+impl LinkConfig {
+    /// Checks the address, and that nothing crosses a network in the clear.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and says what to write.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |problem: String| Err(ConfigError { key: "link.url".into(), problem });
+        if self.url.is_empty() {
+            return Ok(());
+        }
+        let Ok(url) = reqwest::Url::parse(&self.url) else {
+            return wrong("it is no address; write https://host:8443".into());
+        };
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let local =
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+        match url.scheme() {
+            "https" => Ok(()),
+            "http" if local => Ok(()),
+            "http" => wrong(format!(
+                "studies and the link's token would cross the network to {host} unencrypted; enrol this edge (`overread enrol --url https://{host}:8443 CODE`) and write \
+                 url = \"https://{host}:8443\" without a token"
+            )),
+            _ => wrong("an address of the link begins with https://".into()),
+        }
+    }
+
+    /// Where this edge's key and certificate lie.
+    pub fn folder(&self, data: &std::path::Path) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| data.join("link"))
+    }
 }
 
 const fn yes() -> bool {

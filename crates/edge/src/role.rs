@@ -92,13 +92,14 @@ impl Edge {
         clock: Clock,
     ) -> Result<Self, EdgeError> {
         config.check()?;
+        link.check()?;
         let config = Arc::new(config);
         let database = Database::open(&config.database_url(), "edge", MIGRATIONS).await?;
         let objects = Objects::open(&config.objects_url(), &config.data.join("staging")).await?;
         let key = PseudonymKey::load_or_create(&config.data.join("pseudonym.key"))
             .map_err(start("opening the pseudonym key"))?;
         let pseudonymiser = Arc::new(Pseudonymiser::new(key));
-        let link = HttpLink::new(link).map_err(start("setting up the link"))?;
+        let link = HttpLink::open(link, &config.data).map_err(start("setting up the link"))?;
         if config.allow_burned_in {
             release_held(&database, clock.now()).await?;
         }
@@ -166,6 +167,7 @@ impl Edge {
             );
         let runner = deliveries(runner, &config, &objects, &reports).await?.start().await?;
         let (stop, stopped) = watch::channel(false);
+        tokio::spawn(link.clone().keep_certificate(stopped.clone()));
         tokio::spawn(
             Inbox { database: database.clone(), clock: clock.clone(), link, wake: Arc::clone(&wake) }
                 .run(stopped),

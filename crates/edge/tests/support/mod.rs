@@ -74,7 +74,7 @@ impl Bench {
     /// Opens it on the same data, and waits until it is ready.
     pub fn again(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let link = LinkConfig { url: self.service.url(), token: "token".into() };
+        let link = LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
         // Uncompressed pixels need no codec, so its process is never started.
         let codec = Arc::new(|| CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default()));
         let edge = Edge::open(self.config.clone(), &link, codec, 0, self.clock.clone());

@@ -32,11 +32,13 @@ impl Service {
         let kept = Kept::default();
         let router = Router::new()
             .route(paths::MISSING, post(missing))
-            .route(paths::OBJECT, put(put_object))
+            .route(paths::OBJECT, put(put_object).head(offset))
             .route(paths::STUDY, put(put_study))
             .route(paths::RESULTS, get(results))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(kept.clone());
+        // Objects and messages come compressed.
+        let router = overread_http::compressed(router);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -74,6 +76,10 @@ impl Service {
 async fn missing(State(kept): State<Kept>, Json(hashes): Json<Vec<ContentHash>>) -> Json<Vec<ContentHash>> {
     let objects = kept.objects.lock().unwrap();
     Json(hashes.into_iter().filter(|h| !objects.contains_key(h.as_str())).collect())
+}
+
+async fn offset() -> [(&'static str, &'static str); 1] {
+    [(paths::UPLOAD_OFFSET, "0")]
 }
 
 async fn put_object(State(kept): State<Kept>, Path(sha256): Path<String>, body: Bytes) {
