@@ -10,21 +10,18 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum_server::tls_rustls::RustlsConfig;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 
 /// What a tap needs to stand in the middle: it holds both sides' secrets, which only a test can.
 pub struct TapSetup {
     /// Where it listens.
     pub bind: SocketAddr,
-    /// PEM of the certificate that it shows to edges.
-    pub certificate: String,
-    /// PEM of its private key.
-    pub key: String,
     /// Base address of the service, `https://…`.
     pub upstream: String,
-    /// PEM of the authority that signed the service's certificate.
-    pub authority: String,
+    /// File with certificate and key of the service's authority (PEM): the tap makes itself a certificate that edges trust.
+    pub authority: PathBuf,
     /// File with the edge's certificate and key (PEM), once there is one: the tap shows it to the service.
-    pub identity: Vec<PathBuf>,
+    pub identity: PathBuf,
     /// Folder for the messages.
     pub folder: PathBuf,
 }
@@ -37,6 +34,7 @@ pub struct Tap {
 
 struct Wire {
     setup: TapSetup,
+    authority: String,
     count: AtomicU32,
 }
 
@@ -55,11 +53,12 @@ impl Tap {
         let listener = std::net::TcpListener::bind(setup.bind).expect("the tap's address");
         listener.set_nonblocking(true).expect("a socket");
         let folder = setup.folder.clone();
-        let (certificate, key) = (setup.certificate.clone().into_bytes(), setup.key.clone().into_bytes());
-        let wire = Arc::new(Wire { setup, count: AtomicU32::new(0) });
+        let authority = std::fs::read_to_string(&setup.authority).expect("the service's authority");
+        let (chain, key) = certificate(&authority, setup.bind);
+        let wire = Arc::new(Wire { setup, authority, count: AtomicU32::new(0) });
         let router = axum::Router::new().fallback(pass).with_state(wire);
         runtime.spawn(async move {
-            let tls = RustlsConfig::from_pem(certificate, key).await.expect("certificate and key");
+            let tls = RustlsConfig::from_pem(chain, key).await.expect("certificate and key");
             let server = axum_server::from_tcp_rustls(listener, tls).expect("a socket");
             server.serve(router.into_make_service()).await.expect("a server");
         });
@@ -78,6 +77,17 @@ impl Drop for Tap {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A chain and its key for an address, signed by an authority.
+fn certificate(authority: &str, bind: SocketAddr) -> (Vec<u8>, Vec<u8>) {
+    let own = KeyPair::from_pem(authority).expect("the authority's key");
+    let issuer = Issuer::from_ca_cert_pem(authority, own).expect("the authority's certificate");
+    let mut params = CertificateParams::new(vec![bind.ip().to_string()]).expect("an address");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate().expect("a key");
+    let leaf = params.signed_by(&key, &issuer).expect("a certificate");
+    (format!("{}{authority}", leaf.pem()).into_bytes(), key.serialize_pem().into_bytes())
 }
 
 async fn pass(State(wire): State<Arc<Wire>>, request: Request) -> Response {
@@ -107,10 +117,9 @@ impl Wire {
         body: Bytes,
     ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
         let authority =
-            reqwest::Certificate::from_pem(self.setup.authority.as_bytes()).map_err(|e| e.to_string())?;
+            reqwest::Certificate::from_pem(self.authority.as_bytes()).map_err(|e| e.to_string())?;
         let mut client = reqwest::Client::builder().tls_certs_only([authority]);
-        let identity: Vec<u8> =
-            self.setup.identity.iter().filter_map(|file| std::fs::read(file).ok()).flatten().collect();
+        let identity = std::fs::read(&self.setup.identity).unwrap_or_default();
         if !identity.is_empty() {
             client = client.identity(reqwest::Identity::from_pem(&identity).map_err(|e| e.to_string())?);
         }
