@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use overread_domain::ContentHash;
+use overread_domain::{ContentHash, Uid};
 use overread_wire::{Cursor, Link, LinkError, ResultPage, StudyManifest, paths};
 use reqwest::{Client, Response, StatusCode};
 
@@ -45,6 +45,9 @@ impl HttpLink {
         let problem: serde_json::Value = response.json().await.unwrap_or_default();
         let detail = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("");
         let reason = format!("{status} {}", detail.chars().take(500).collect::<String>());
+        if status == StatusCode::GONE {
+            return Err(LinkError::Gone { address: self.base.clone() });
+        }
         let refused = status.is_client_error()
             && status != StatusCode::REQUEST_TIMEOUT
             && status != StatusCode::TOO_MANY_REQUESTS;
@@ -79,6 +82,11 @@ impl Link for HttpLink {
     async fn put_study(&self, manifest: &StudyManifest) -> Result<(), LinkError> {
         let address = format!("{}{}", self.base, paths::study(&manifest.study, manifest.version));
         self.send(self.client.put(address).json(manifest)).await.map(|_| ())
+    }
+
+    async fn forget(&self, study: &Uid, version: u32) -> Result<(), LinkError> {
+        let address = format!("{}{}", self.base, paths::forget(study, version));
+        self.send(self.client.delete(address)).await.map(|_| ())
     }
 
     async fn results(&self, after: Cursor, wait_seconds: u32) -> Result<ResultPage, LinkError> {

@@ -11,7 +11,7 @@ use overread_domain::{Clock, Millis, Uid};
 use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job};
 use overread_store::{Database, Handler, ObjectKey, Objects, Trouble};
-use overread_wire::{InstanceEntry, Link, StudyManifest};
+use overread_wire::{InstanceEntry, Link, LinkError, StudyManifest};
 use sqlx::Row;
 
 use crate::assemble::Outgoing;
@@ -80,7 +80,11 @@ impl<L: Link> Send<L> {
         }
         let sent_bytes: u64 = entries.iter().map(|e| e.bytes).sum();
         let manifest = manifest(&study, &outgoing, entries);
-        self.link.put_study(&manifest).await.map_err(|e| link_trouble(&e))?;
+        match self.link.put_study(&manifest).await {
+            // Forgotten there: nothing is left to send.
+            Ok(()) | Err(LinkError::Gone { .. }) => {}
+            Err(e) => return Err(link_trouble(&e)),
+        }
         self.note(job, &manifest, sent_bytes).await
     }
 

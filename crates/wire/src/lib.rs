@@ -1,15 +1,18 @@
 //! The versioned messages between edge and service.
 //!
-//! In reading order: a [`StudyManifest`] goes out with the study, a [`ResultMessage`] comes home, [`Link`] carries both, and
-//! [`paths`] are its HTTP addresses. Everything here is pseudonymous: there is no field that could hold a name or a date of birth.
+//! In reading order: a [`StudyManifest`] goes out with the study, a [`ResultMessage`] comes home, [`Link`] carries both,
+//! [`paths`] are its HTTP addresses, and an [`EnrolmentCode`] lets an edge in. Everything here is pseudonymous: there is no field that could hold a name or a date of birth.
 //!
 //! Findings cross the wire, finished documents do not. Knows neither storage nor identity.
 
+mod enrol;
 mod link;
+pub mod paths;
 mod result;
 mod study;
 
-pub use link::{Cursor, Link, LinkError, ResultPage, paths};
+pub use enrol::{EnrolAnswer, EnrolRequest, EnrolmentCode, RenewRequest};
+pub use link::{Cursor, Link, LinkError, ResultPage};
 pub use result::{AlgorithmReference, CaptureReference, ResultMessage};
 pub use study::{InstanceEntry, StudyManifest};
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 
-use overread_domain::ContentHash;
+use overread_domain::{ContentHash, Uid};
 use serde::{Deserialize, Serialize};
 
 use crate::{ResultMessage, StudyManifest};
@@ -49,6 +49,12 @@ pub enum LinkError {
         /// What it said.
         reason: String,
     },
+    /// The service was told to forget this version of the study, or a later one: there is nothing left to do about it.
+    #[error("the service at {address} was told to forget this study")]
+    Gone {
+        /// Its address.
+        address: String,
+    },
     /// Something on this side.
     #[error("{doing} failed")]
     Here {
@@ -84,6 +90,10 @@ pub trait Link: Send + Sync {
     /// Gives a version of a study whose objects were all put.
     fn put_study(&self, manifest: &StudyManifest) -> impl Future<Output = Result<(), LinkError>> + Send;
 
+    /// Makes the service forget a study up to a version: its objects, readings and results. What is put of it later under such a version is
+    /// [`LinkError::Gone`]; a newer version is taken. A study that the service never had is forgotten too.
+    fn forget(&self, study: &Uid, version: u32) -> impl Future<Output = Result<(), LinkError>> + Send;
+
     /// Takes results after a cursor; waits up to `wait_seconds` for one if there is none. The cursor tells the service that all before it are safe.
     fn results(
         &self,
@@ -93,30 +103,4 @@ pub trait Link: Send + Sync {
 
     /// Fetches a capture's PNG.
     fn object(&self, hash: &ContentHash) -> impl Future<Output = Result<Vec<u8>, LinkError>> + Send;
-}
-
-/// The HTTP addresses of the link, below the service's base address. All want `Authorization: Bearer` with the link's token.
-///
-/// Errors are answered as problem documents (RFC 9457): 4xx but 408 and 429 is [`LinkError::Refused`], all else [`LinkError::Busy`].
-pub mod paths {
-    use overread_domain::{ContentHash, Uid};
-
-    /// `POST` a JSON array of hashes: answers with those that are missing.
-    pub const MISSING: &str = "/link/v1/missing";
-    /// `GET` with `after` and `wait`: a [`ResultPage`](crate::ResultPage).
-    pub const RESULTS: &str = "/link/v1/results";
-    /// Pattern of [`object`].
-    pub const OBJECT: &str = "/link/v1/objects/{sha256}";
-    /// Pattern of [`study`].
-    pub const STUDY: &str = "/link/v1/studies/{study}/versions/{version}";
-
-    /// `PUT` and `GET` of an object's bytes.
-    pub fn object(hash: &ContentHash) -> String {
-        format!("/link/v1/objects/{hash}")
-    }
-
-    /// `PUT` of a [`StudyManifest`](crate::StudyManifest).
-    pub fn study(study: &Uid, version: u32) -> String {
-        format!("/link/v1/studies/{study}/versions/{version}")
-    }
 }
