@@ -58,11 +58,19 @@ impl DataKey {
     /// # Errors
     /// The operating system gives no random bytes.
     pub fn random() -> Result<Self, VaultError> {
-        Ok(Self(random()?))
+        Ok(Self(Self::random_bytes()?))
     }
 
-    /// A key of bytes that were unwrapped.
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    /// The bytes of a new one, to be wrapped.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub fn random_bytes() -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        random()
+    }
+
+    /// A key of bytes that were unwrapped; none if they are not 32.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut key = Zeroizing::new([0; KEY]);
         (bytes.len() == KEY).then(|| key.copy_from_slice(bytes))?;
         Some(Self(key))

@@ -123,7 +123,8 @@ impl Masters {
     /// # Errors
     /// [`VaultError::UnknownMaster`], [`VaultError::Seal`], or the master key cannot be used.
     pub fn unwrap(&self, name: &str, wrapped: &Wrapped) -> Result<DataKey, VaultError> {
-        DataKey::of(&self.unwrap_secret(name, wrapped)?).ok_or(VaultError::Seal { what: "a wrapped key" })
+        DataKey::from_bytes(&self.unwrap_secret(name, wrapped)?)
+            .ok_or(VaultError::Seal { what: "a wrapped key" })
     }
 
     /// As [`Self::wrap`], of any short secret.
