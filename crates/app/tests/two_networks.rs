@@ -48,7 +48,9 @@ impl Outside {
             let service = Overread::role("service", Path::new(BINARY), std::slice::from_ref(&api), config);
             let body = json!({ "mode": "review-all", "reason": "a test" }).to_string();
             let mode = format!("{api}/api/v1/programs/cxr-pneumonia/mode");
-            http::request("PUT", &mode, &[("content-type", "application/json")], body.as_bytes()).unwrap().ok();
+            http::request("PUT", &mode, &[("content-type", "application/json")], body.as_bytes())
+                .unwrap()
+                .ok();
             (service, api, (door, own), tempfile::tempdir().unwrap())
         });
         let mut outside = Self { network, service, api, tap: None, door: door.0, folder };
@@ -163,7 +165,9 @@ struct Marked {
 }
 
 fn marked(folder: &Path, name: &str) -> Marked {
-    let made: Value = serde_json::from_str(&peer("network_canary.py", &[Path::new("make"), folder, Path::new(name)])).unwrap();
+    let made: Value =
+        serde_json::from_str(&peer("network_canary.py", &[Path::new("make"), folder, Path::new(name)]))
+            .unwrap();
     let said = |key: &str| made[key].as_str().unwrap().to_owned();
     Marked {
         path: said("path").into(),
@@ -192,14 +196,18 @@ fn a_study_leaves_without_the_patient_and_its_result_comes_home_to_the_patient()
     let study = marked(&outside.folder.path().join("originals"), "One");
     hospital.send(&study.path);
     let report = hospital.report(&study.study);
-    for (keyword, value) in
-        [("StudyInstanceUID", &study.study), ("PatientID", &study.patient_id), ("PatientName", &study.patient_name), ("AccessionNumber", &study.accession)]
-    {
+    for (keyword, value) in [
+        ("StudyInstanceUID", &study.study),
+        ("PatientID", &study.patient_id),
+        ("PatientName", &study.patient_name),
+        ("AccessionNumber", &study.accession),
+    ] {
         assert_eq!(report[keyword], value.as_str(), "{keyword}");
     }
     // The wire goes both ways, and neither side's own doors are seen from the other.
     let pacs = hospital.orthanc.dicom_port();
-    let reach = outside.network.within(|| std::net::TcpStream::connect((hospital.network.address(), pacs)).is_ok());
+    let reach =
+        outside.network.within(|| std::net::TcpStream::connect((hospital.network.address(), pacs)).is_ok());
     assert!(!reach, "the service's network reaches the PACS");
 
     // A wire that is cut while a study waits: it goes when the wire is back, once.
@@ -224,7 +232,9 @@ fn a_study_leaves_without_the_patient_and_its_result_comes_home_to_the_patient()
 fn chains(hospital: &Hospital, outside: &Outside) -> usize {
     let entries = |log: Value| log["entries"].as_array().unwrap().clone();
     let here = entries(hospital.get("/api/v1/audit?limit=1000"));
-    let there = outside.network.within(|| http::get(&format!("{}/api/v1/audit?limit=1000", outside.api)).unwrap().ok().json());
+    let there = outside
+        .network
+        .within(|| http::get(&format!("{}/api/v1/audit?limit=1000", outside.api)).unwrap().ok().json());
     let named = |log: &[Value], action: &str, key: &str| -> BTreeSet<String> {
         let of_action = log.iter().filter(|e| e["action"] == action);
         let detail = |e: &Value| match &e["detail"] {
@@ -259,7 +269,8 @@ fn the_same_search_finds_every_mark_where_a_site_lets_everything_out() {
     let outside = Outside::start(outside);
     let profile = outside.folder.path().join("everything.toml");
     std::fs::write(&profile, EVERYTHING).unwrap();
-    let lines = format!("[edge.deid]\nprofile = \"{}\"\npixels = \"keep\"\nsecond_look = false", profile.display());
+    let lines =
+        format!("[edge.deid]\nprofile = \"{}\"\npixels = \"keep\"\nsecond_look = false", profile.display());
     let hospital = Hospital::start(inside, &outside, &lines);
     let study = marked(&outside.folder.path().join("originals"), "One");
     hospital.send(&study.path);

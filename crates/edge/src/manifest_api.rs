@@ -14,10 +14,18 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::EdgeError;
+use crate::vault::Vault;
+
+/// What the route looks into.
+#[derive(Clone)]
+pub(crate) struct Catalog {
+    pub(crate) database: Database,
+    pub(crate) vault: Vault,
+}
 
 /// The route.
-pub(crate) fn routes(database: Database) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(manifest)).with_state(database)
+pub(crate) fn routes(catalog: Catalog) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(manifest)).with_state(catalog)
 }
 
 /// What left of a study, and what came back.
@@ -80,7 +88,10 @@ fn failed(e: sqlx::Error) -> Problem {
 /// What left of a study, and what came back.
 #[utoipa::path(get, path = "/api/v1/studies/{id}/manifest", params(("id" = String, Path, description = "our own id of the study")),
     responses((status = 200, body = Record), (status = 404, body = Problem)), tag = "studies")]
-async fn manifest(State(database): State<Database>, Path(id): Path<String>) -> Result<Json<Record>, Problem> {
+async fn manifest(
+    State(Catalog { database, vault }): State<Catalog>,
+    Path(id): Path<String>,
+) -> Result<Json<Record>, Problem> {
     let mut conn = database.read().await.map_err(Problem::from)?;
     let known = sqlx::query("SELECT study_uid FROM studies WHERE id = $1")
         .bind(id.clone())
@@ -101,10 +112,19 @@ async fn manifest(State(database): State<Database>, Path(id): Path<String>) -> R
         .fetch_all(&mut *conn)
         .await
         .map_err(failed)?;
+    drop(conn);
+    let mut answers = Vec::with_capacity(returned.len());
+    for row in &returned {
+        let (id, sealed): (String, String) =
+            (row.try_get(0).map_err(failed)?, row.try_get(3).map_err(failed)?);
+        let opened = vault.open_text("results.message", &id, sealed).await;
+        let text = opened.map_err(|e| Problem::internal(&e))?;
+        answers.push(returned_of(row, &text).map_err(failed)?);
+    }
     Ok(Json(Record {
         study: id,
         sent: sent.iter().map(sent_of).collect::<Result<_, _>>().map_err(failed)?,
-        returned: returned.iter().map(returned_of).collect::<Result<_, _>>().map_err(failed)?,
+        returned: answers,
     }))
 }
 
@@ -120,9 +140,8 @@ fn sent_of(row: &AnyRow) -> Result<Sent, sqlx::Error> {
     })
 }
 
-fn returned_of(row: &AnyRow) -> Result<Returned, sqlx::Error> {
-    let text: String = row.try_get(3)?;
-    let message: Option<overread_wire::ResultMessage> = serde_json::from_str(&text).ok();
+fn returned_of(row: &AnyRow, text: &str) -> Result<Returned, sqlx::Error> {
+    let message: Option<overread_wire::ResultMessage> = serde_json::from_str(text).ok();
     let told = message.as_ref();
     let decision = |f: &overread_domain::Finding| (f.label.clone(), f.decision.to_string());
     Ok(Returned {

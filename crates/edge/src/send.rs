@@ -10,7 +10,7 @@ use overread_dicom::read::Limits;
 use overread_domain::{Clock, Millis, Uid};
 use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job};
-use overread_store::{Database, Handler, ObjectKey, Objects, Trouble};
+use overread_store::{Database, Handler, ObjectKey, Trouble};
 use overread_wire::{InstanceEntry, Link, LinkError, StudyManifest};
 use sqlx::Row;
 
@@ -20,6 +20,7 @@ use crate::describe::Attributes;
 use crate::error::{EdgeError, sentence};
 use crate::filing::link_trouble;
 use crate::rules::ImageFacts;
+use crate::vault::SealedObjects;
 
 /// Objects that are pseudonymised before the next are: what lies in staging stays bounded.
 const BATCH: usize = 16;
@@ -29,7 +30,7 @@ pub struct Send<L> {
     /// The edge's database.
     pub database: Database,
     /// The edge's objects.
-    pub objects: Objects,
+    pub objects: SealedObjects,
     /// The time.
     pub clock: Clock,
     /// The link.
@@ -111,13 +112,11 @@ impl<L: Link> Send<L> {
         .map_err(query())?;
         let mut images = Vec::with_capacity(rows.len());
         for row in rows {
-            let attributes: String = row.try_get(2).map_err(query())?;
+            let (sop_uid, sealed): (String, String) =
+                (row.try_get(0).map_err(query())?, row.try_get(2).map_err(query())?);
+            let attributes = self.objects.vault().open_text("instances.attributes", &sop_uid, sealed).await?;
             let facts = serde_json::from_str::<Attributes>(&attributes).map(|a| a.facts).unwrap_or_default();
-            images.push(Image {
-                sop_uid: row.try_get(0).map_err(query())?,
-                object: row.try_get(1).map_err(query())?,
-                facts,
-            });
+            images.push(Image { sop_uid, object: row.try_get(1).map_err(query())?, facts });
         }
         let pseudonym = Uid::parse(&pseudonym)
             .map_err(|e| Trouble::Never { why: format!("the study's pseudonym: {e}") })?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::routing::{get, post, put};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use overread_domain::{ContentHash, Millis};
 use overread_wire::{Cursor, ResultMessage, ResultPage, StudyManifest, paths};
@@ -18,6 +19,9 @@ struct Kept {
     studies: Arc<Mutex<Vec<StudyManifest>>>,
     results: Arc<Mutex<Vec<ResultMessage>>>,
     hold: Arc<AtomicBool>,
+    forgotten: Arc<Mutex<Vec<(String, u32)>>>,
+    /// While it is set, nothing is forgotten.
+    busy: Arc<AtomicBool>,
 }
 
 /// A running one.
@@ -34,6 +38,7 @@ impl Service {
             .route(paths::MISSING, post(missing))
             .route(paths::OBJECT, put(put_object).head(offset))
             .route(paths::STUDY, put(put_study))
+            .route(paths::FORGET, delete(forget))
             .route(paths::RESULTS, get(results))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(kept.clone());
@@ -67,6 +72,16 @@ impl Service {
         self.kept.hold.store(false, Ordering::SeqCst);
     }
 
+    /// The studies that it was told to forget, and up to which version, in order.
+    pub fn forgotten(&self) -> Vec<(String, u32)> {
+        self.kept.forgotten.lock().unwrap().clone()
+    }
+
+    /// Whether it says that it cannot forget now.
+    pub fn be_busy(&self, busy: bool) {
+        self.kept.busy.store(busy, Ordering::SeqCst);
+    }
+
     /// How many objects it was given.
     pub fn objects(&self) -> usize {
         self.kept.objects.lock().unwrap().len()
@@ -98,6 +113,18 @@ async fn put_study(State(kept): State<Kept>, Json(study): Json<StudyManifest>) {
     result.read_at = Millis(study.complete_at.0);
     results.push(result);
     kept.studies.lock().unwrap().push(study);
+}
+
+async fn forget(
+    State(kept): State<Kept>,
+    Path(study): Path<String>,
+    Query(query): Query<HashMap<String, u32>>,
+) -> StatusCode {
+    if kept.busy.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    kept.forgotten.lock().unwrap().push((study, query["version"]));
+    StatusCode::NO_CONTENT
 }
 
 async fn results(State(kept): State<Kept>, Query(query): Query<HashMap<String, usize>>) -> Json<ResultPage> {
