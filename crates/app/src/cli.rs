@@ -152,14 +152,15 @@ pub struct ClassifyArgs {
     pub allow_untrusted: bool,
 }
 
-/// De-identify DICOM headers by a profile, and look a second time at what goes out. Pixels are not looked at.
+/// De-identify DICOM files by a profile: headers, and text that is burned into pixels; what goes out is looked at a second time.
 #[derive(Args)]
 #[command(after_help = "Examples:
   overread deid studies/ --out shared/ --report report.json
   overread deid studies/ --profile radiology --key pseudonym.key --out shared/
 
-Objects are written as STUDY/SERIES/INSTANCE.dcm under pseudonymous UIDs. What the second look finds, and what may show
-text in its pixels, is quarantined: nothing of it is written, and the report says why.
+Objects are written as STUDY/SERIES/INSTANCE.dcm under pseudonymous UIDs. What the second looks find in the bytes or read in the
+pixels, and pixels that cannot be cleaned, are quarantined: nothing of them is written, and the report says why. Removing text needs
+ONNX Runtime, reading pixels again needs Tesseract.
 
 Exit status: 0 every file was written; 1 nothing could be done; 2 the command line is wrong;
 3 some files were quarantined or failed, the others were written.")]
@@ -180,9 +181,12 @@ pub struct DeidArgs {
     /// that no later run can be linked to this one.
     #[arg(long, env = "OVERREAD_DEID_KEY", value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Text in the pixels of these files has been looked for and removed already.
+    /// Text in the pixels of these files has been looked for and removed already: they say so, and nothing looks at them.
     #[arg(long)]
     pub pixels_cleaned: bool,
+    /// Do not have Tesseract read what goes out.
+    #[arg(long)]
+    pub no_second_look: bool,
     /// Threads. Default: as many as there are cores.
     #[arg(long, value_name = "N", env = "OVERREAD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::All(args) => supervise::all(&cli.shared, &args),
         Command::Edge(args) => {
             supervise::die_with_parent();
-            roles::edge(&args)
+            roles::edge(&cli.shared, &args)
         }
         Command::Service(args) => {
             supervise::die_with_parent();
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Program(command) => roles::block_on(operate::program(&command)),
         Command::Pack(command) => packs::run(&cli.shared, &command),
-        Command::Deid(args) => deid::run(&args),
+        Command::Deid(args) => deid::run(&cli.shared, &args),
         Command::Wrap(args) => wrap::run(&args),
         Command::Schema => {
             table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)

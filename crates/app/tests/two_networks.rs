@@ -222,6 +222,8 @@ fn a_study_leaves_without_the_patient_and_its_result_comes_home_to_the_patient()
 
     let (found, printed) = search(&outside.places());
     assert!(found.is_empty(), "{printed}");
+    let log = hospital.network.within(|| hospital.edge.log());
+    assert!(!log.contains("ZZCANARY") && !log.contains(&study.patient_id), "identity is in the edge's log");
     // The search can find: the hospital's own side has all of it in the original.
     let (found, printed) = search(std::slice::from_ref(&study.path));
     assert_eq!(found, study.marks, "{printed}");

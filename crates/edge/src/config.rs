@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use overread_http::HttpConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::deid::Deid;
 use crate::rules::Rule;
 use crate::vault::VaultConfig;
 
@@ -37,11 +38,12 @@ pub struct Config {
     /// Where results are delivered to, by name.
     #[serde(rename = "destination")]
     pub destinations: BTreeMap<String, Destination>,
-    /// Send studies whose images say that their pixels tell who the patient is: Burned In Annotation (0028,0301) is YES. Pixels are sent as they are, so
-    /// such a study is held otherwise.
+    /// Send pixels as they are: no text is removed from them, and nothing looks for it, not even where Burned In Annotation (0028,0301) is YES.
     pub allow_burned_in: bool,
     /// Where patients' keys lie, and what wraps them.
     pub vault: VaultConfig,
+    /// How images leave.
+    pub deid: Deid,
     /// What a file may cost.
     pub limits: Limits,
     /// Failed attempts after which a job waits for a person.
@@ -211,6 +213,7 @@ impl Default for Config {
             destinations: BTreeMap::new(),
             allow_burned_in: false,
             vault: VaultConfig::default(),
+            deid: Deid::default(),
             limits: Limits::default(),
             max_attempts: 3,
             utc_offset_minutes: None,
@@ -278,6 +281,7 @@ impl Config {
         if !(0.0..=86_400.0).contains(&self.completion.quiet_seconds) {
             return wrong("edge.completion.quiet_seconds", "between 0 and 86400".into());
         }
+        self.pixel_policy()?;
         for (index, rule) in self.programs.iter().enumerate() {
             rule.check().map_err(|problem| ConfigError { key: format!("edge.program[{index}]"), problem })?;
             let missing = rule.destinations.iter().flatten().find(|d| !self.destinations.contains_key(*d));

@@ -1,5 +1,9 @@
 //! What left, version by version: the manifest and its digest, by which an answer is known to be one, and what was done to the images before they went.
 
+use std::collections::BTreeMap;
+
+use overread_deid::Left;
+use overread_deid::pixels::Region;
 use overread_domain::Millis;
 use overread_store::{Migration, Tx};
 use overread_wire::{ResultMessage, StudyManifest};
@@ -93,4 +97,35 @@ async fn pseudonyms(tx: &mut Tx, study_uid: &str) -> Result<std::collections::Ha
         .await
         .map_err(doing())?;
     rows.iter().map(|row| row.try_get(0).map_err(doing())).collect()
+}
+
+/// How a thing of ours is written.
+fn word(thing: impl serde::Serialize) -> String {
+    serde_json::to_value(thing).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " "))).unwrap_or_default()
+}
+
+/// What was done to a study's images, in one list: each attribute and what became of it, each region that was blackened, each risk that stays; and in how many
+/// images.
+pub(crate) fn changes<'a>(images: impl Iterator<Item = &'a Left>) -> serde_json::Value {
+    let mut counts = BTreeMap::<(String, String), u64>::new();
+    let mut count = |what: String, action: String| *counts.entry((what, action)).or_default() += 1;
+    for image in images {
+        for change in &image.changes {
+            let what = format!("{} {}", change.keyword, change.tag);
+            count(what.trim().to_owned(), word(change.done));
+        }
+        for region in &image.pixels.regions {
+            let Region { left, top, right, bottom, why } = region;
+            count(
+                "pixels".into(),
+                format!("columns {left}..{right}, rows {top}..{bottom} painted over: {}", word(why)),
+            );
+        }
+        for risk in &image.residual_risks {
+            count("risk".into(), (*risk).to_owned());
+        }
+    }
+    let row =
+        |((what, action), images)| serde_json::json!({ "what": what, "action": action, "images": images });
+    counts.into_iter().map(row).collect()
 }
