@@ -81,7 +81,8 @@ impl Drop for Tap {
 
 /// A chain and its key for an address, signed by an authority.
 fn certificate(authority: &str, bind: SocketAddr) -> (Vec<u8>, Vec<u8>) {
-    let own = KeyPair::from_pem(authority).expect("the authority's key");
+    let key = authority.find("-----BEGIN PRIVATE KEY").map_or("", |at| &authority[at..]);
+    let own = KeyPair::from_pem(key).expect("the authority's key");
     let issuer = Issuer::from_ca_cert_pem(authority, own).expect("the authority's certificate");
     let mut params = CertificateParams::new(vec![bind.ip().to_string()]).expect("an address");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
