@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::describe::Attributes;
 use crate::error::EdgeError;
 use crate::rules::{ImageFacts, Matcher};
+use crate::send::lane;
 
 /// What the `send` job carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,7 +134,8 @@ impl Assemble {
             let outgoing =
                 Outgoing { version: u32::try_from(version).unwrap_or(u32::MAX), program, priority };
             let payload = serde_json::to_value(&outgoing).unwrap_or_default();
-            let job = NewJob { kind: "send", key: id, payload, priority: priority.rank(), run_at: now };
+            let kind = lane(bytes(tx, study_uid).await?);
+            let job = NewJob { kind, key: id, payload, priority: priority.rank(), run_at: now };
             jobs::enqueue(tx, &job, now).await?;
         }
         audit::append(tx, &Event { at: now, actor: "edge", action: "study.settled", subject: id, detail })
@@ -166,6 +168,18 @@ pub async fn release_held(database: &Database, now: Millis) -> Result<(), EdgeEr
         .await?;
     }
     Ok(Database::commit(tx).await?)
+}
+
+/// Bytes of a study's received images.
+async fn bytes(tx: &mut overread_store::Tx, study_uid: &str) -> Result<i64, EdgeError> {
+    sqlx::query(
+        "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0",
+    )
+    .bind(study_uid.to_owned())
+    .fetch_one(&mut **tx)
+    .await
+    .and_then(|row| row.try_get(0))
+    .map_err(EdgeError::query("measuring a study"))
 }
 
 /// The facts of a study's received images.

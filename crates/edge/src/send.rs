@@ -18,7 +18,7 @@ use crate::assemble::Outgoing;
 use crate::describe::Attributes;
 use crate::error::{EdgeError, sentence};
 use crate::filing::link_trouble;
-use crate::rules::ImageFacts;
+use crate::rules::{ImageFacts, Matcher};
 
 /// Objects that are pseudonymised before the next are: what lies in staging stays bounded.
 const BATCH: usize = 16;
@@ -39,6 +39,20 @@ pub struct Send<L> {
     pub limits: Limits,
     /// Whether images go out that say that their pixels tell who the patient is.
     pub allow_burned_in: bool,
+    /// The rules: some send only what they match.
+    pub rules: Matcher,
+}
+
+/// The kind of the jobs that send small studies.
+pub(crate) const SEND: &str = "send";
+/// The kind of those that send large ones: a line that takes hours for one of them lets small ones pass.
+pub(crate) const SEND_LARGE: &str = "send-large";
+/// Bytes from which on a study is large.
+const LARGE: i64 = 64 << 20;
+
+/// The lane of a study of so many bytes.
+pub(crate) const fn lane(bytes: i64) -> &'static str {
+    if bytes < LARGE { SEND } else { SEND_LARGE }
 }
 
 struct Study {
@@ -52,6 +66,16 @@ struct Image {
     sop_uid: String,
     object: String,
     facts: ImageFacts,
+    bytes: i64,
+    /// Its place in the order of arrival.
+    arrival: usize,
+}
+
+/// Entries of the manifest as the images came, whatever the order in which they were sent.
+fn by_arrival(images: &[Image], entries: Vec<InstanceEntry>) -> Vec<InstanceEntry> {
+    let mut placed: Vec<_> = images.iter().map(|image| image.arrival).zip(entries).collect();
+    placed.sort_by_key(|(arrival, _)| *arrival);
+    placed.into_iter().map(|(_, entry)| entry).collect()
 }
 
 impl<L: Link + 'static> Handler for Send<L> {
@@ -68,18 +92,21 @@ impl<L: Link> Send<L> {
         let outgoing: Outgoing = serde_json::from_value(job.payload.clone())
             .map_err(|e| Trouble::Never { why: format!("the job's payload: {e}") })?;
         let study = self.study(&job.key).await?;
-        let Some(study) = study.filter(|s| s.version == i64::from(outgoing.version)) else {
+        let Some(mut study) = study.filter(|s| s.version == i64::from(outgoing.version)) else {
             // A later version has its own job: this one has nothing to send any more.
             let mut tx = self.database.begin().await?;
             jobs::finish(&mut tx, job).await?;
             return Ok(Database::commit(tx).await?);
         };
+        study.images.retain(|image| self.rules.sends(outgoing.program.as_deref(), &image.facts));
+        // Smallest first: on a poor line as many images as can be are there soon.
+        study.images.sort_by_key(|image| image.bytes);
         let mut entries = Vec::with_capacity(study.images.len());
         for batch in study.images.chunks(BATCH) {
             entries.extend(self.put(&study, batch).await?);
         }
         let sent_bytes: u64 = entries.iter().map(|e| e.bytes).sum();
-        let manifest = manifest(&study, &outgoing, entries);
+        let manifest = manifest(&study, &outgoing, by_arrival(&study.images, entries));
         match self.link.put_study(&manifest).await {
             // Forgotten there: nothing is left to send.
             Ok(()) | Err(LinkError::Gone { .. }) => {}
@@ -101,20 +128,22 @@ impl<L: Link> Send<L> {
         let (study_uid, pseudonym): (String, String) =
             (row.try_get(0).map_err(query())?, row.try_get(1).map_err(query())?);
         let rows = sqlx::query(
-            "SELECT sop_uid, object, attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0 ORDER BY received_at, sop_uid",
+            "SELECT sop_uid, object, attributes, bytes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0 ORDER BY received_at, sop_uid",
         )
         .bind(study_uid)
         .fetch_all(&mut *conn)
         .await
         .map_err(query())?;
         let mut images = Vec::with_capacity(rows.len());
-        for row in rows {
+        for (arrival, row) in rows.into_iter().enumerate() {
             let attributes: String = row.try_get(2).map_err(query())?;
             let facts = serde_json::from_str::<Attributes>(&attributes).map(|a| a.facts).unwrap_or_default();
             images.push(Image {
                 sop_uid: row.try_get(0).map_err(query())?,
                 object: row.try_get(1).map_err(query())?,
                 facts,
+                bytes: row.try_get(3).map_err(query())?,
+                arrival,
             });
         }
         let pseudonym = Uid::parse(&pseudonym)

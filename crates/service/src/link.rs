@@ -27,7 +27,7 @@ use crate::intake::{self, IntakeError, ObjectKind, object_key};
 use crate::meter;
 use crate::outbox::{self, OutboxError};
 use crate::service::Service;
-use crate::upload::{Plan, Upload, too_large};
+use crate::upload::{self, Plan, Upload, too_large};
 
 /// Bytes of the largest manifest: [`StudyManifest::INSTANCES`] entries of some 300 bytes.
 const MANIFEST: usize = 80 << 20;
@@ -183,6 +183,7 @@ async fn put_object(
         ));
     }
     if intake::size(&service.database, &caller.client, &hash).await?.is_some() {
+        upload::drain(body, plan.limit).await?;
         return Ok(StatusCode::OK);
     }
     let most = service.limits.object_bytes.saturating_mul(2);

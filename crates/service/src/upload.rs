@@ -235,6 +235,19 @@ impl Upload {
     }
 }
 
+/// Takes a body that nobody needs: whoever is still sending would not hear the answer.
+pub(crate) async fn drain(body: Body, limit: u64) -> Result<(), Problem> {
+    let mut parts = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(part) = parts.next().await {
+        bytes += part.map_err(|e| Problem::of_body(&e))?.len() as u64;
+        if bytes > limit {
+            return Err(too_large(limit));
+        }
+    }
+    Ok(())
+}
+
 /// Where decoded bytes go, and how many may.
 struct Sink {
     file: File,
