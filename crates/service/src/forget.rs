@@ -251,7 +251,14 @@ pub(crate) async fn release_unused(database: &Database, client: &str, now: Milli
         let query = sqlx::query(AssertSqlSafe(sql)).bind(client.to_owned()).bind(now.plus(-UNUSED_MS).0);
         query.execute(&mut *tx).await.map_err(db("releasing objects that nobody named"))?;
     }
-    enqueue(&mut tx, client, now).await?;
+    let waits = sqlx::query("SELECT sha256 FROM erasing WHERE client = $1 LIMIT 1")
+        .bind(client.to_owned())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db("looking for what is to be erased"))?;
+    if waits.is_some() {
+        enqueue(&mut tx, client, now).await?;
+    }
     Database::commit(tx).await
 }
 

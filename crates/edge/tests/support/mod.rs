@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod keeper;
+pub mod real;
 pub mod service;
 
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ pub struct Bench {
     pub dimse: u16,
     /// Takes effect when it is opened again.
     pub config: Config,
+    /// Another service than `service`, from when it is opened again.
+    pub link: Option<LinkConfig>,
     clock: Clock,
     ticking: Arc<AtomicBool>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -62,6 +65,7 @@ impl Bench {
             url: format!("http://127.0.0.1:{web}"),
             dimse: config.dimse.bind.port(),
             config,
+            link: None,
             clock,
             ticking,
             runtime: None,
@@ -74,7 +78,8 @@ impl Bench {
     /// Opens it on the same data, and waits until it is ready.
     pub fn again(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let link = LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
+        let mock = || LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
+        let link = self.link.clone().unwrap_or_else(mock);
         // Uncompressed pixels need no codec, so its process is never started.
         let codec = Arc::new(|| CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default()));
         let edge = Edge::open(self.config.clone(), &link, codec, 0, self.clock.clone());
