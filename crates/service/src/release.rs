@@ -10,10 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::cases::{self, Case};
 use crate::clients::{self, Caller};
+use crate::erase;
 use crate::error::{db, document};
 use crate::forget;
-use crate::intake::{self, ObjectKind, object_key, record_object};
+use crate::intake;
 use crate::meter;
+use crate::objects::{ObjectKind, object_key, record_object, use_objects};
 use crate::outbox;
 use crate::programs::mode_of;
 use crate::reading::{Answer, Answers, Reading};
@@ -75,9 +77,9 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
     let Some(edge) = edge.filter(|_| forgotten < i64::from(study.manifest.version)) else {
         for capture in kept.iter().flat_map(|k| &k.captures) {
             let of = (study.client, ObjectKind::Capture);
-            forget::erase_unless_used(&mut tx, of, &capture.sha256, epoch).await?;
+            erase::unless_used(&mut tx, of, &capture.sha256, epoch).await?;
         }
-        forget::enqueue(&mut tx, study.client, now).await?;
+        erase::enqueue(&mut tx, study.client, now).await?;
         jobs::finish(&mut tx, job).await?;
         return Ok(Database::commit(tx).await?);
     };
@@ -210,7 +212,7 @@ async fn keep(
         record_object(tx, client, ObjectKind::Capture, &capture.sha256, size, now).await?;
     }
     let pictures: Vec<_> = kept.captures.iter().map(|c| c.sha256.clone()).collect();
-    intake::use_objects(tx, client, ObjectKind::Capture, &pictures, study.study).await?;
+    use_objects(tx, client, ObjectKind::Capture, &pictures, study.study).await?;
     let event = match case_version {
         0 => CaseEvent::Kept,
         1 => CaseEvent::Released,

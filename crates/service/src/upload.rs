@@ -89,10 +89,11 @@ impl Uploads {
         Arc::clone(turns.entry(path.to_owned()).or_default())
     }
 
-    /// Removes the oldest unfinished objects of a client until another one of so many bytes fits among them.
-    pub(crate) async fn make_room(&self, client: &str, length: u64, most: u64) -> Result<(), StoreError> {
-        let folder = self.folder.join(client);
+    /// Removes the oldest unfinished objects of the same client until this one, of so many bytes, fits among them.
+    pub(crate) async fn make_room(&self, upload: &Upload, length: u64, most: u64) -> Result<(), StoreError> {
+        let folder = upload.path.parent().unwrap_or(&self.folder).to_owned();
         let mut found = listed(folder.clone()).await?;
+        found.retain(|(path, ..)| *path != upload.path);
         found.sort_by_key(|(_, written, _)| *written);
         let mut bytes: u64 = found.iter().map(|(.., bytes)| bytes).sum();
         let mut count = found.len();

@@ -1,7 +1,5 @@
 //! Edges that enrolled, as HTTP clients with certificates.
 
-use std::sync::Arc;
-
 use overread_domain::ContentHash;
 use overread_service::{Authority, EdgeDoor, clients};
 use overread_wire::{EnrolAnswer, EnrolRequest, EnrolmentCode, ResultPage, StudyManifest, paths};
