@@ -138,11 +138,14 @@ async fn a_newer_version_keeps_what_it_needs() {
     let page = edge.results(0, 0).await;
     assert_eq!((page.results.len(), page.results[0].study_version), (1, 2));
     until(
-        || async { edge.missing(&[dropped.clone()]).await.text().await.unwrap() != "[]" },
+        || async { edge.missing(std::slice::from_ref(&dropped)).await.text().await.unwrap() != "[]" },
         || "it to go".into(),
     )
     .await;
-    assert_eq!(edge.missing(&[second.0.instances[0].sha256.clone()]).await.text().await.unwrap(), "[]");
+    assert_eq!(
+        edge.missing(std::slice::from_ref(&second.0.instances[0].sha256)).await.text().await.unwrap(),
+        "[]"
+    );
     assert_eq!(edge.put_study(&first.0).await.status(), 410);
     assert_eq!(edge.put_study(&second.0).await.status(), 200, "known");
     bench.crash().await;
