@@ -265,3 +265,35 @@ fn manifest(study: &Study, outgoing: &Outgoing, instances: Vec<InstanceEntry>) -
         instances,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use overread_domain::ContentHash;
+
+    use super::*;
+
+    #[test]
+    fn a_large_study_has_a_lane_of_its_own() {
+        assert_eq!((lane(0), lane(LARGE - 1), lane(LARGE)), (SEND, SEND, SEND_LARGE));
+    }
+
+    #[test]
+    fn the_manifest_keeps_the_order_of_arrival() {
+        let image = |arrival: usize| Image {
+            sop_uid: String::new(),
+            object: String::new(),
+            facts: ImageFacts::default(),
+            bytes: 0,
+            arrival,
+        };
+        let entry = |number: usize| InstanceEntry {
+            instance: Uid::parse(&format!("2.25.{number}")).unwrap(),
+            series: Uid::parse("2.25.9").unwrap(),
+            sha256: ContentHash::from_bytes([7; 32]),
+            bytes: 1,
+        };
+        let sent: Vec<_> = [2, 0, 1].map(image).into_iter().collect();
+        let entries = by_arrival(&sent, [2, 0, 1].map(entry).to_vec());
+        assert_eq!(entries, [0, 1, 2].map(entry));
+    }
+}

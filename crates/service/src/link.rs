@@ -17,6 +17,7 @@ use overread_http::{Problem, compressed};
 use overread_store::Database;
 use overread_wire::{Cursor, ResultPage, StudyManifest, paths};
 use serde::Deserialize;
+use tracing::Instrument;
 
 use crate::clients::{self, Caller};
 use crate::config::is_program_name;
@@ -102,8 +103,12 @@ async fn put_object(
     }
     let most = service.limits.object_bytes.saturating_mul(2);
     service.uploads.make_room(&upload, announced, most).await?;
-    upload.receive(body, &plan).await?;
-    keep(&service, &caller, &hash, &upload).await
+    // Not ended with the request: what came of a body that broke off is written before anybody else writes.
+    let taken = async move {
+        upload.receive(body, &plan).await?;
+        keep(&service, &caller, &hash, &upload).await
+    };
+    tokio::spawn(taken.in_current_span()).await.map_err(|e| Problem::internal(&e))?
 }
 
 /// What the headers say of the body.

@@ -75,13 +75,7 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
     let edge = intake::lock(&mut tx, study.study).await?;
     let forgotten = forget::forgotten(&mut tx, study.client, &study.manifest.study).await?;
     let Some(edge) = edge.filter(|_| forgotten < i64::from(study.manifest.version)) else {
-        for capture in kept.iter().flat_map(|k| &k.captures) {
-            let of = (study.client, ObjectKind::Capture);
-            erase::unless_used(&mut tx, of, &capture.sha256, epoch).await?;
-        }
-        erase::enqueue(&mut tx, study.client, now).await?;
-        jobs::finish(&mut tx, job).await?;
-        return Ok(Database::commit(tx).await?);
+        return let_go(tx, job, (study.client, epoch), &kept, now).await;
     };
     if !same_epoch {
         // Something was forgotten meanwhile, and the pictures may have been among it.
@@ -124,6 +118,22 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
     }
     let why: Vec<String> = failed.iter().map(|(program, why)| format!("program {program}: {why}")).collect();
     Err(Trouble::Failed { why: why.join("; ") })
+}
+
+/// Ends the job of a study that was forgotten while it was read; its pictures go too.
+async fn let_go(
+    mut tx: Tx,
+    job: &Job,
+    (client, epoch): (&str, i64),
+    kept: &[Kept<'_>],
+    now: Millis,
+) -> Result<(), Trouble> {
+    for capture in kept.iter().flat_map(|k| &k.captures) {
+        erase::unless_used(&mut tx, (client, ObjectKind::Capture), &capture.sha256, epoch).await?;
+    }
+    erase::enqueue(&mut tx, client, now).await?;
+    jobs::finish(&mut tx, job).await?;
+    Ok(Database::commit(tx).await?)
 }
 
 /// Makes the pictures durable, before anything names them.

@@ -45,6 +45,23 @@ struct Turns {
     called: Notify,
 }
 
+/// Somebody who waits to write. Its request may end while it does.
+struct Waits(Arc<Turns>);
+
+impl Waits {
+    fn begin(turns: &Arc<Turns>) -> Self {
+        turns.waiting.fetch_add(1, Ordering::SeqCst);
+        turns.called.notify_waiters();
+        Self(Arc::clone(turns))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// The right to write to an unfinished object.
 pub(crate) struct Upload {
     path: PathBuf,
@@ -74,10 +91,9 @@ impl Uploads {
     pub(crate) async fn turn(&self, client: &str, hash: &ContentHash) -> Upload {
         let path = self.folder.join(client).join(hash.as_str());
         let turns = self.turns_of(&path);
-        turns.waiting.fetch_add(1, Ordering::SeqCst);
-        turns.called.notify_waiters();
+        let waits = Waits::begin(&turns);
         let turn = Arc::clone(&turns.writing).lock_owned().await;
-        turns.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(waits);
         Upload { path, turns, _turn: turn }
     }
 

@@ -4,12 +4,17 @@
 mod support;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use overread_service::ReaderPool;
+use overread_service::reading::{Answers, ReadFailure, ReadStudy, StudyToRead};
 use overread_testkit::Postgres;
 use overread_wire::paths;
 use serde_json::Value;
 use support::edges::{Edge, bench};
 use support::{Bench, files, hash, packs, pool, program, study, until};
+use tokio::sync::Semaphore;
 
 fn objects(bench: &Bench) -> Vec<PathBuf> {
     files(&bench.folder.path().join("objects"))
@@ -170,6 +175,38 @@ async fn a_crash_in_between_loses_no_erasure() {
         .await;
     let images = objects(&bench).into_iter().filter(|file| file.to_string_lossy().contains("/image/"));
     assert_eq!(images.map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>(), next.1);
+    bench.crash().await;
+}
+
+/// Reads when it is let.
+struct Held {
+    gate: Arc<Semaphore>,
+    pool: Arc<ReaderPool>,
+}
+
+impl ReadStudy for Held {
+    fn read(&self, study: StudyToRead) -> BoxFuture<'_, Result<Answers, ReadFailure>> {
+        Box::pin(async move {
+            let _pass = self.gate.acquire().await.unwrap();
+            self.pool.read(study).await
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_read_when_it_is_forgotten_leaves_no_picture() {
+    let (mut bench, door) = bench().await;
+    let gate = Arc::new(Semaphore::new(0));
+    bench.start(Arc::new(Held { gate: Arc::clone(&gate), pool: pool() }), 2).await;
+    bench.set_mode("brightness", "review-all").await;
+    let edge = bench.enrolled(&door, "clinic").await;
+    let sent = study("being read", 1, 1, Some("brightness"));
+    edge.send(&sent).await;
+    bench.until_states(&["reading"]).await;
+    assert_eq!(edge.forget(&sent.0, 1).await.status(), 204);
+    gate.add_permits(8);
+    gone(&bench).await;
+    assert!(edge.results(0, 0).await.results.is_empty());
     bench.crash().await;
 }
 
