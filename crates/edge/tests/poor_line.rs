@@ -235,3 +235,27 @@ fn an_outage_of_hours_loses_nothing_and_doubles_nothing() {
     assert_eq!((service.rows("outbox"), service.rows("studies"), scp.files().len()), (2, 2, 2));
     assert!(bench.jobs("dead").is_empty());
 }
+
+#[test]
+fn a_revoked_edge_keeps_its_studies_until_it_is_let_in_again() {
+    let service = Real::start();
+    let mut bench = Bench::start(|_| {});
+    bench.crash();
+    let (link, enrolled) = service.enrol(service.address.port(), bench.data(), &service.code("clinic"));
+    bench.link = Some(link);
+    bench.again();
+    let (database, now) = (&service.service.database, service.service.clock.now());
+    let revoke = overread_service::clients::revoke(database, now, "a test", &enrolled.edge);
+    assert!(service.wait(revoke).unwrap());
+    bench.send(&bench.ct("revoked", 1, 1));
+    let told = |job: &serde_json::Value| job["error"].as_str().is_some_and(|why| why.contains("revoked"));
+    wait_until("the study waits", PATIENCE, || {
+        bench.jobs("waiting").iter().any(|job| told(job) && job["attempts"] == 0)
+    });
+    bench.crash();
+    service.enrol(service.address.port(), bench.data(), &service.code("clinic"));
+    bench.again();
+    bench.pass(HOUR);
+    wait_until("it is sent", PATIENCE, || bench.studies() == ["sent"]);
+    assert_eq!((service.rows("studies"), bench.jobs("dead").len()), (1, 0));
+}
