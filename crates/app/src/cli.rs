@@ -51,6 +51,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Show how the running roles are.
     Status(Look),
+    /// List the edge's studies, or show what left of one and what came back.
+    #[command(subcommand)]
+    Study(StudyCommand),
     /// List durable jobs, or give dead letters another try.
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -233,6 +236,32 @@ pub struct Look {
     pub format: Lines,
     #[command(flatten)]
     pub reach: Reach,
+}
+
+#[derive(Subcommand)]
+pub enum StudyCommand {
+    /// List studies, the latest first.
+    Ls {
+        /// In this state alone, such as `held` or `quarantined`.
+        #[arg(long, value_parser = word)]
+        state: Option<String>,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show what left of a study, with the SHA-256 of all that was sent and what was done to it before, and what came back.
+    Manifest {
+        /// Our own id of the study, as `study ls` shows it.
+        #[arg(value_parser = word)]
+        id: String,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        reach: Reach,
+    },
 }
 
 #[derive(Subcommand)]

@@ -12,6 +12,7 @@ mod operate;
 mod packs;
 mod page;
 mod roles;
+mod study;
 mod supervise;
 mod table;
 mod telemetry;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         }
         Command::Doctor(args) => roles::block_on(doctor::run(&cli.shared, &args)),
         Command::Status(args) => roles::block_on(operate::status(&args)),
+        Command::Study(command) => roles::block_on(study::run(&command)),
         Command::Jobs(command) => roles::block_on(operate::jobs(&command)),
         Command::Audit(command) => roles::block_on(operate::audit(&command)),
         Command::Token(command) => roles::block_on(token::run(&command)),

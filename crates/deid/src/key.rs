@@ -56,6 +56,11 @@ impl PseudonymKey {
         Self(Zeroizing::new(bytes))
     }
 
+    /// Its bytes, to be sealed.
+    pub fn as_bytes(&self) -> &[u8; BYTES] {
+        &self.0
+    }
+
     /// A key that nobody has, not even later.
     ///
     /// # Errors
@@ -79,6 +84,17 @@ impl PseudonymKey {
                 Self::load(path)
             }
             other => other,
+        }
+    }
+
+    /// The key of a file; none where there is no file.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`].
+    pub fn load_if_there(path: &Path) -> Result<Option<Self>, DeidError> {
+        match Self::load(path) {
+            Err(DeidError::KeyFile { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
         }
     }
 

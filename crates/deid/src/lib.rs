@@ -9,6 +9,8 @@
 //!   tells the site what was done. Inside: `engine` does what the profile asks for, `identity` knows what tells who the patient is,
 //!   `look` and `repeats` search what goes out for it, `risk` knows pixels by their headers.
 //!
+//! Beside them, [`vault`] seals what stays: each patient's originals under a key of their own, which can be destroyed.
+//!
 //! It knows no network and no findings.
 
 mod allow;
@@ -30,6 +32,7 @@ mod repeats;
 pub mod report;
 mod risk;
 mod values;
+pub mod vault;
 
 pub use deidentify::{Deidentifier, Verdict};
 pub use engine::statement::Pixels;

@@ -14,19 +14,21 @@ use overread_dicomweb::{
     ReceivedFile, Scope, StoreOutcome,
 };
 use overread_domain::{Identified, Uid};
-use overread_store::{Database, ObjectKey, Objects, StoreError};
+use overread_store::{Database, ObjectKey, StoreError};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::describe::Attributes;
+use crate::error::EdgeError;
 use crate::intake::{Accepted, Arrival, Intake, Refusal};
+use crate::vault::SealedObjects;
 
 /// The archive of an edge.
 pub struct EdgeArchive {
     /// The edge's database.
     pub database: Database,
     /// The edge's objects.
-    pub objects: Objects,
+    pub objects: SealedObjects,
     /// The way in.
     pub intake: Intake,
     /// What one request may take.
@@ -38,6 +40,15 @@ const COLUMNS: &str = "SELECT study_uid, series_uid, sop_uid, sop_class, transfe
 fn passing(source: StoreError) -> ArchiveError {
     match source {
         StoreError::NoObject { .. } => ArchiveError::NotFound,
+        e if e.is_passing() => ArchiveError::Unavailable(e.into()),
+        e => ArchiveError::Failed(e.into()),
+    }
+}
+
+fn not_opened(error: EdgeError) -> ArchiveError {
+    match error {
+        EdgeError::Store { source, .. } => passing(source),
+        EdgeError::Erased => ArchiveError::NotFound,
         e if e.is_passing() => ArchiveError::Unavailable(e.into()),
         e => ArchiveError::Failed(e.into()),
     }
@@ -93,7 +104,20 @@ impl EdgeArchive {
             .fetch_all(&mut *conn)
             .await
             .map_err(query_failed)?;
-        rows.iter().map(known).collect()
+        drop(conn);
+        let mut opened = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut known = known(row)?;
+            let (instance, sealed) = (known.entry.instance.as_str(), std::mem::take(&mut known.attributes));
+            match self.objects.vault().open_text("instances.attributes", instance, sealed).await {
+                Ok(mut text) => known.attributes = std::mem::take(&mut *text),
+                // It is about to go.
+                Err(EdgeError::Erased) => continue,
+                Err(e) => return Err(not_opened(e)),
+            }
+            opened.push(known);
+        }
+        Ok(opened)
     }
 }
 
@@ -160,7 +184,7 @@ impl Archive for EdgeArchive {
             .pop()
             .ok_or(ArchiveError::NotFound)?;
         let key = ObjectKey::parse(&row.object).map_err(passing)?;
-        let local = self.objects.local(&key).await.map_err(passing)?;
+        let local = self.objects.local(&key).await.map_err(not_opened)?;
         Ok(OpenedFile { path: local.path().to_owned(), keep: Some(Box::new(Arc::new(local))) })
     }
 

@@ -16,6 +16,7 @@ use crate::describe::Attributes;
 use crate::error::EdgeError;
 use crate::rules::{ImageFacts, Matcher};
 use crate::send::lane;
+use crate::vault::Vault;
 
 /// What the `send` job carries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct Assemble {
     pub quiet_ms: i64,
     /// Whether studies go out whose images say that their pixels tell who the patient is.
     pub allow_burned_in: bool,
+    /// Opens what the rules look at.
+    pub vault: Vault,
     /// Wakes the jobs.
     pub wake: Arc<Notify>,
 }
@@ -101,7 +104,7 @@ impl Assemble {
         version: i64,
     ) -> Result<(), EdgeError> {
         let now = self.clock.now();
-        let images = facts(tx, study_uid).await?;
+        let images = facts(tx, &self.vault, study_uid).await?;
         let rule = self.rules.choose(&images);
         let burned_in = images.iter().filter(|i| i.burned_in).count();
         let held = burned_in > 0 && !self.allow_burned_in;
@@ -183,9 +186,13 @@ async fn bytes(tx: &mut overread_store::Tx, study_uid: &str) -> Result<i64, Edge
 }
 
 /// The facts of a study's received images.
-async fn facts(tx: &mut overread_store::Tx, study_uid: &str) -> Result<Vec<ImageFacts>, EdgeError> {
+async fn facts(
+    tx: &mut overread_store::Tx,
+    vault: &Vault,
+    study_uid: &str,
+) -> Result<Vec<ImageFacts>, EdgeError> {
     let rows = sqlx::query(
-        "SELECT attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0",
+        "SELECT sop_uid, attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0",
     )
     .bind(study_uid.to_owned())
     .fetch_all(&mut **tx)
@@ -193,7 +200,13 @@ async fn facts(tx: &mut overread_store::Tx, study_uid: &str) -> Result<Vec<Image
     .map_err(EdgeError::query("reading a study's images"))?;
     let mut facts = Vec::with_capacity(rows.len());
     for row in rows {
-        let text: String = row.try_get(0).map_err(EdgeError::query("reading a study's images"))?;
+        let column =
+            |n: usize| row.try_get::<String, _>(n).map_err(EdgeError::query("reading a study's images"));
+        let text = match vault.open_text("instances.attributes", &column(0)?, column(1)?).await {
+            // It is about to go.
+            Err(EdgeError::Erased) => continue,
+            other => other?,
+        };
         if let Ok(attributes) = serde_json::from_str::<Attributes>(&text) {
             facts.push(attributes.facts);
         }

@@ -3,18 +3,21 @@
 //! Whatever has arrived while the last group was being synced is the next group, so a group grows with the load and a lone image waits
 //! for nobody.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use overread_deid::vault::KeyId;
 use overread_dicom::read::same_data_set;
 use overread_domain::{Clock, Uid};
-use overread_store::{Database, ObjectKey, Objects, StoreError, Tx, jobs};
+use overread_store::{Database, ObjectKey, StoreError, Tx, jobs};
 use sqlx::Row;
+use tempfile::TempPath;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::describe::Description;
 use crate::error::{EdgeError, sentence};
 use crate::intake::{Accepted, Arrival, Refusal};
+use crate::vault::{SealedObjects, erasure};
 
 /// Most images of one commit.
 pub(crate) const GROUP: usize = 64;
@@ -23,7 +26,20 @@ pub(crate) const GROUP: usize = 64;
 pub(crate) struct Waiting {
     pub(crate) arrival: Arrival,
     pub(crate) description: Description,
+    pub(crate) sealed: Sealed,
     pub(crate) answer: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+/// What is kept of it if it is kept.
+pub(crate) struct Sealed {
+    /// Where it goes.
+    pub(crate) key: ObjectKey,
+    /// Whose it is.
+    pub(crate) patient: KeyId,
+    /// The sealed file, in staging.
+    pub(crate) file: TempPath,
+    /// Its attributes, sealed for its row.
+    pub(crate) attributes: String,
 }
 
 /// What becomes of one object of a group.
@@ -33,9 +49,9 @@ enum Plan {
     /// It comes with another one of the group too.
     With(usize),
     /// The first under its UID.
-    New(ObjectKey),
+    New,
     /// Another object under a UID whose first is here, or comes with the group.
-    Conflict(ObjectKey, Option<usize>),
+    Conflict(Option<usize>),
 }
 
 /// An object under a UID.
@@ -52,6 +68,14 @@ enum Place {
     Group(usize),
 }
 
+/// The answer to an object whose patient was erased meanwhile; the outcome of its put is taken, so that those after it get theirs.
+fn lies_or(plan: &Plan, lies: &mut impl FnMut() -> Result<(), Refusal>) -> Result<Accepted, Refusal> {
+    if matches!(plan, Plan::New | Plan::Conflict(_)) {
+        drop(lies());
+    }
+    Err(Refusal::Away)
+}
+
 fn not_put(error: &StoreError) -> Refusal {
     tracing::error!("an image was not taken: {}", sentence(error));
     if error.is_full() { Refusal::Full } else { Refusal::Away }
@@ -62,7 +86,7 @@ pub struct Committer {
     /// The edge's database.
     pub database: Database,
     /// The edge's objects.
-    pub objects: Objects,
+    pub objects: SealedObjects,
     /// The time.
     pub clock: Clock,
     /// Milliseconds without a new image after which a study is complete.
@@ -89,7 +113,7 @@ impl Committer {
                 }
                 Err(error) => {
                     tracing::error!("images were not taken: {}", sentence(&error));
-                    let full = matches!(&error, EdgeError::Store { source, .. } if source.is_full());
+                    let full = error.is_full();
                     for waiting in waiting {
                         let _ = waiting.answer.send(Err(if full { Refusal::Full } else { Refusal::Away }));
                     }
@@ -102,37 +126,39 @@ impl Committer {
     async fn commit(&self, group: &[Waiting]) -> Result<Vec<Result<Accepted, Refusal>>, EdgeError> {
         let plans = self.plan(group).await?;
         let files = plans.iter().zip(group).filter_map(|(plan, w)| match plan {
-            Plan::New(key) | Plan::Conflict(key, _) => Some((key.clone(), w.arrival.file.clone())),
+            Plan::New | Plan::Conflict(_) => Some((w.sealed.key.clone(), w.sealed.file.to_path_buf())),
             Plan::Here | Plan::With(_) => None,
         });
         let mut put = self.objects.put_files(files.collect()).await.into_iter();
         let mut lies = || put.next().map_or(Err(Refusal::Away), |put| put.map_err(|e| not_put(&e)));
         let mut outcomes: Vec<Result<Accepted, Refusal>> = Vec::with_capacity(group.len());
         let mut tx = self.database.begin().await?;
+        let erased = self.erased(&mut tx, group).await?;
         let mut studies: HashMap<String, &Description> = HashMap::new();
         for (waiting, plan) in group.iter().zip(&plans) {
             let outcome = match plan {
                 Plan::Here => Ok(Accepted::Duplicate),
+                // Sent again, it is somebody else's, whose key there is.
+                _ if erased.contains(&waiting.sealed.patient) => lies_or(plan, &mut lies),
                 Plan::With(other) => outcomes[*other].clone().map(|_| Accepted::Duplicate),
-                Plan::New(_) => lies().map(|()| Accepted::Stored),
+                Plan::New => lies().map(|()| Accepted::Stored),
                 // It counts for nothing without the first.
-                Plan::Conflict(_, first) => lies()
+                Plan::Conflict(first) => lies()
                     .and_then(|()| first.map_or(Ok(Accepted::Stored), |first| outcomes[first].clone()))
                     .map(|_| Accepted::Conflict),
             };
             match (&outcome, plan) {
-                (Ok(Accepted::Stored), Plan::New(key)) => {
-                    self.insert(&mut tx, waiting, key).await?;
+                (Ok(Accepted::Stored), Plan::New) => {
+                    self.insert(&mut tx, waiting).await?;
                     if waiting.description.frames > 0 {
                         studies.insert(waiting.description.study.to_string(), &waiting.description);
                     }
                 }
-                (Ok(Accepted::Conflict), Plan::Conflict(key, _)) => {
-                    tracing::warn!(object = %key, "another object came under a SOP Instance UID that is taken; both are kept, the first counts");
-                    self.insert_conflict(&mut tx, waiting, key).await?;
+                (Ok(Accepted::Conflict), Plan::Conflict(_)) => {
+                    tracing::warn!(object = %waiting.sealed.key, "another object came under a SOP Instance UID that is taken; both are kept, the first counts");
+                    self.insert_conflict(&mut tx, waiting).await?;
                 }
-                (Ok(_), _) => drop(std::fs::remove_file(&waiting.arrival.file)),
-                (Err(_), _) => {}
+                _ => {}
             }
             outcomes.push(outcome);
         }
@@ -141,7 +167,41 @@ impl Committer {
         }
         Database::commit(tx).await?;
         self.wake.notify_waiters();
+        self.leave(group, &outcomes, &erased).await;
         Ok(outcomes)
+    }
+
+    /// Patients of a group who were erased since their images were sealed.
+    async fn erased(&self, tx: &mut Tx, group: &[Waiting]) -> Result<BTreeSet<KeyId>, EdgeError> {
+        let patients: BTreeSet<KeyId> = group.iter().map(|waiting| waiting.sealed.patient).collect();
+        let mut erased = BTreeSet::new();
+        for patient in patients {
+            if !erasure::enter(tx, patient).await? {
+                self.objects.vault().let_go(patient);
+                erased.insert(patient);
+            }
+        }
+        Ok(erased)
+    }
+
+    /// Removes what is kept in another form, or not at all: the plain files of what is here now, and what was put for nobody.
+    async fn leave(
+        &self,
+        group: &[Waiting],
+        outcomes: &[Result<Accepted, Refusal>],
+        erased: &BTreeSet<KeyId>,
+    ) {
+        let mut nobodys = Vec::new();
+        for (waiting, outcome) in group.iter().zip(outcomes) {
+            if outcome.is_ok() {
+                drop(std::fs::remove_file(&waiting.arrival.file));
+            } else if erased.contains(&waiting.sealed.patient) {
+                nobodys.push(waiting.sealed.key.clone());
+            }
+        }
+        if !nobodys.is_empty() && self.objects.remove_all(nobodys).await.is_err() {
+            tracing::warn!("objects that nothing opens are left");
+        }
     }
 
     /// What becomes of each object of a group.
@@ -162,9 +222,7 @@ impl Committer {
                         sha256: waiting.arrival.sha256.as_str().to_owned(),
                         place: Place::Group(index),
                     });
-                    let hour = self.clock.now().0 / 3_600_000;
-                    let key = ObjectKey::parse(&format!("in/{hour}/{:032x}.dcm", rand::random::<u128>()))?;
-                    first.map_or(Plan::New(key.clone()), |first| Plan::Conflict(key, first))
+                    first.map_or(Plan::New, Plan::Conflict)
                 }
             });
         }
@@ -187,7 +245,9 @@ impl Committer {
                 Place::Group(other) => (group[*other].arrival.file.clone(), None),
                 Place::Stored(key) => match self.objects.local(&ObjectKey::parse(key)?).await {
                     Ok(local) => (local.path().to_owned(), Some(local)),
-                    Err(StoreError::NoObject { .. }) => continue,
+                    Err(EdgeError::Store { source: StoreError::NoObject { .. }, .. } | EdgeError::Erased) => {
+                        continue;
+                    }
                     Err(e) => return Err(e.into()),
                 },
             };
@@ -229,12 +289,12 @@ impl Committer {
         Ok(known)
     }
 
-    async fn insert(&self, tx: &mut Tx, waiting: &Waiting, key: &ObjectKey) -> Result<(), EdgeError> {
+    async fn insert(&self, tx: &mut Tx, waiting: &Waiting) -> Result<(), EdgeError> {
         let now = self.clock.now().0;
         let d = &waiting.description;
         sqlx::query(
-            "INSERT INTO instances (sop_uid, study_uid, series_uid, sop_class, transfer_syntax, origin, source, object, bytes, sha256, frames, attributes, received_at)
-             VALUES ($1, $2, $3, $4, $5, 'received', $6, $7, $8, $9, $10, $11, $12)",
+            "INSERT INTO instances (sop_uid, study_uid, series_uid, sop_class, transfer_syntax, origin, source, object, bytes, sha256, frames, attributes, received_at, patient)
+             VALUES ($1, $2, $3, $4, $5, 'received', $6, $7, $8, $9, $10, $11, $12, $13)",
         )
         .bind(d.sop_instance.to_string())
         .bind(d.study.to_string())
@@ -242,31 +302,28 @@ impl Committer {
         .bind(d.sop_class.to_string())
         .bind(d.transfer_syntax.clone())
         .bind(waiting.arrival.source.clone())
-        .bind(key.to_string())
+        .bind(waiting.sealed.key.to_string())
         .bind(i64::try_from(waiting.arrival.bytes).unwrap_or(i64::MAX))
         .bind(waiting.arrival.sha256.to_string())
         .bind(i64::from(d.frames))
-        .bind(serde_json::to_string(&d.attributes).unwrap_or_else(|_| "{}".into()))
+        .bind(waiting.sealed.attributes.clone())
         .bind(now)
+        .bind(waiting.sealed.patient.to_string())
         .execute(&mut **tx)
         .await
         .map_err(EdgeError::query("noting an image"))?;
         Ok(())
     }
 
-    async fn insert_conflict(
-        &self,
-        tx: &mut Tx,
-        waiting: &Waiting,
-        key: &ObjectKey,
-    ) -> Result<(), EdgeError> {
-        sqlx::query("INSERT INTO conflicts (object, sop_uid, source, bytes, sha256, received_at) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(key.to_string())
+    async fn insert_conflict(&self, tx: &mut Tx, waiting: &Waiting) -> Result<(), EdgeError> {
+        sqlx::query("INSERT INTO conflicts (object, sop_uid, source, bytes, sha256, received_at, patient) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            .bind(waiting.sealed.key.to_string())
             .bind(waiting.description.sop_instance.to_string())
             .bind(waiting.arrival.source.clone())
             .bind(i64::try_from(waiting.arrival.bytes).unwrap_or(i64::MAX))
             .bind(waiting.arrival.sha256.to_string())
             .bind(self.clock.now().0)
+            .bind(waiting.sealed.patient.to_string())
             .execute(&mut **tx)
             .await
             .map_err(EdgeError::query("noting a conflict"))?;
@@ -276,16 +333,20 @@ impl Committer {
     /// A study got an image: it is open (again), and its completion moves.
     async fn touch(&self, tx: &mut Tx, study: &str, description: &Description) -> Result<(), EdgeError> {
         let now = self.clock.now();
+        let pseudonym = (self.pseudonym)(&description.study).to_string();
+        // Versions of a study that was erased and comes again go on: the service was told to forget those before.
+        let before = erasure::last_version(tx, &pseudonym).await?;
         let row = sqlx::query(
-            "INSERT INTO studies (id, study_uid, pseudonym, state, version, expected, first_at, last_at) VALUES ($1, $2, $3, 'receiving', 0, $4, $5, $5)
+            "INSERT INTO studies (id, study_uid, pseudonym, state, version, expected, first_at, last_at) VALUES ($1, $2, $3, 'receiving', $6, $4, $5, $5)
              ON CONFLICT (study_uid) DO UPDATE SET state = 'receiving', last_at = excluded.last_at, expected = COALESCE(excluded.expected, studies.expected)
              RETURNING id, expected",
         )
         .bind(format!("{:032x}", rand::random::<u128>()))
         .bind(study.to_owned())
-        .bind((self.pseudonym)(&description.study).to_string())
+        .bind(pseudonym)
         .bind(description.expected)
         .bind(now.0)
+        .bind(before)
         .fetch_one(&mut **tx)
         .await
         .map_err(EdgeError::query("noting a study"))?;

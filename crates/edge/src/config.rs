@@ -8,6 +8,7 @@ use overread_http::HttpConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::Rule;
+use crate::vault::VaultConfig;
 
 /// The `[edge]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -39,6 +40,8 @@ pub struct Config {
     /// Send studies whose images say that their pixels tell who the patient is: Burned In Annotation (0028,0301) is YES. Pixels are sent as they are, so
     /// such a study is held otherwise.
     pub allow_burned_in: bool,
+    /// Where patients' keys lie, and what wraps them.
+    pub vault: VaultConfig,
     /// What a file may cost.
     pub limits: Limits,
     /// Failed attempts after which a job waits for a person.
@@ -207,6 +210,7 @@ impl Default for Config {
             programs: vec![],
             destinations: BTreeMap::new(),
             allow_burned_in: false,
+            vault: VaultConfig::default(),
             limits: Limits::default(),
             max_attempts: 3,
             utc_offset_minutes: None,

@@ -11,19 +11,20 @@ use std::time::Duration;
 use overread_dimse::{AeTitle, DimseError, Peer, Sender, contexts_of};
 use overread_domain::Clock;
 use overread_store::jobs::{self, Job};
-use overread_store::{Database, Handler, LocalObject, Objects, Trouble};
+use overread_store::{Database, Handler, LocalObject, Trouble};
 use tokio::sync::Notify;
 
 use crate::config::{ClientTls, Config, Destination};
 use crate::deliveries::{Case, Delivery, Waiting};
 use crate::error::{EdgeError, sentence};
+use crate::vault::SealedObjects;
 
 /// Does the `deliver` jobs.
 pub struct Deliver {
     /// The edge's database.
     pub database: Database,
     /// The edge's objects.
-    pub objects: Objects,
+    pub objects: SealedObjects,
     /// The time.
     pub clock: Clock,
     /// Destinations.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::sentence;
 use crate::rules::ImageFacts;
+use crate::vault::Who;
 
 /// An object as the catalog knows it.
 pub struct Description {
@@ -30,6 +31,8 @@ pub struct Description {
     pub expected: Option<i64>,
     /// Facts and attributes, as one document.
     pub attributes: Attributes,
+    /// Whose it is.
+    pub who: Who,
 }
 
 /// The document beside an object.
@@ -98,8 +101,14 @@ pub fn describe(file: &Path, source: &str, limits: &Limits) -> Result<Descriptio
         value.clone().ok_or_else(|| format!("{name} is missing or is no UID"))
     };
     let object = opened.dataset().reveal();
+    let study = uid(&header.study_instance_uid, "Study Instance UID (0020,000D)")?;
     Ok(Description {
-        study: uid(&header.study_instance_uid, "Study Instance UID (0020,000D)")?,
+        who: Who::new(
+            &text(object, tags::ISSUER_OF_PATIENT_ID),
+            &text(object, tags::PATIENT_ID),
+            study.as_str(),
+        ),
+        study,
         series: uid(&header.series_instance_uid, "Series Instance UID (0020,000E)")?,
         sop_class: uid(&header.sop_class_uid, "SOP Class UID (0008,0016)")?,
         sop_instance: uid(&header.sop_instance_uid, "SOP Instance UID (0008,0018)")?,

@@ -1,5 +1,6 @@
 //! What can go wrong at the edge. Nothing here holds identity: messages name our own rows, tags and peers.
 
+use overread_deid::vault::VaultError;
 pub(crate) use overread_domain::sentence;
 use overread_store::StoreError;
 
@@ -43,6 +44,23 @@ pub enum EdgeError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The vault failed.
+    #[error("{doing}")]
+    Vault {
+        /// What was tried.
+        doing: &'static str,
+        /// Why.
+        source: VaultError,
+    },
+    /// What is asked for was sealed with a key that was destroyed.
+    #[error("the patient was erased: nothing opens what was sealed with their key")]
+    Erased,
+    /// A part of this process ended in the middle.
+    #[error("{doing}: it broke off")]
+    Lost {
+        /// What was tried.
+        doing: &'static str,
+    },
     /// Something this process needs at its start.
     #[error("{doing}")]
     Start {
@@ -64,10 +82,29 @@ impl EdgeError {
         move |source| Self::Query { doing, source }
     }
 
+    pub(crate) fn vault(doing: &'static str) -> impl FnOnce(VaultError) -> Self {
+        move |source| Self::Vault { doing, source }
+    }
+
+    pub(crate) const fn lost(doing: &'static str) -> Self {
+        Self::Lost { doing }
+    }
+
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Store { source, .. } => source.is_full(),
+            Self::Vault { source, .. } => source.is_full(),
+            _ => false,
+        }
+    }
+
     /// Whether trying again later can help.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Store { source, .. } => source.is_passing(),
+            Self::Vault { source, .. } => source.is_passing(),
+            Self::Lost { .. } => true,
             Self::Query { source, .. } => matches!(source, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut),
             _ => false,
         }

@@ -1,6 +1,7 @@
 //! A result becomes documents beside the original headers: secondary captures, a structured report and, where it amends one, a rejection note of what it
 //! replaces; all with the patient they belong to.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use overread_dicom::write::{
 use overread_domain::{Clock, ContentHash, GridSize, Uid};
 use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job};
-use overread_store::{Database, Handler, ObjectKey, Objects, Trouble, Tx};
+use overread_store::{Conn, Database, Handler, ObjectKey, Trouble, Tx};
 use overread_wire::{CaptureReference, Link, LinkError, ResultMessage};
 use sha2::{Digest, Sha256};
 use sqlx::Row;
@@ -21,15 +22,16 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::deliveries::Case;
-use crate::describe::describe;
+use crate::describe::{Description, describe};
 use crate::error::{EdgeError, sentence};
+use crate::vault::{Patient, SealedObjects, erasure};
 
 /// Does the `file` jobs.
 pub struct Filing<L> {
     /// The edge's database.
     pub database: Database,
     /// The edge's objects.
-    pub objects: Objects,
+    pub objects: SealedObjects,
     /// The time.
     pub clock: Clock,
     /// The link, for the pictures.
@@ -61,6 +63,15 @@ impl<L: Link + 'static> Handler for Filing<L> {
 struct Predecessor {
     reference: InstanceReference,
     is_report: bool,
+}
+
+/// A document that was put.
+struct Kept {
+    key: ObjectKey,
+    patient: Patient,
+    hash: ContentHash,
+    bytes: usize,
+    described: Description,
 }
 
 /// What cannot be right however often it is tried, or must be looked at.
@@ -99,6 +110,8 @@ impl<L: Link> Filing<L> {
         let Some(row) = row else { return Ok(None) };
         let study: String = row.try_get(0).map_err(EdgeError::query(doing))?;
         let text: String = row.try_get(1).map_err(EdgeError::query(doing))?;
+        drop(conn);
+        let text = self.objects.vault().open_text("results.message", id, text).await?;
         let message =
             serde_json::from_str(&text).map_err(|e| Trouble::Never { why: format!("{doing}: {e}") })?;
         Ok(Some((study, message)))
@@ -177,7 +190,10 @@ impl<L: Link> Filing<L> {
         .fetch_all(&mut *conn)
         .await
         .map_err(EdgeError::query(doing))?;
-        if rows.is_empty() && message.case_version > 1 {
+        if rows.is_empty()
+            && message.case_version > 1
+            && !self.begins_anew(&mut conn, study_uid, message).await?
+        {
             // Its job runs before or beside this one: a report never misses its predecessor.
             return Err(Trouble::Later { why: "the version before is not filed yet".into() });
         }
@@ -192,6 +208,27 @@ impl<L: Link> Filing<L> {
             references.push(Predecessor { reference, is_report: kind == "report" });
         }
         Ok(references)
+    }
+
+    /// Whether there is no version before because it was erased.
+    async fn begins_anew(
+        &self,
+        conn: &mut Conn,
+        study_uid: &str,
+        message: &ResultMessage,
+    ) -> Result<bool, Trouble> {
+        let row = sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM results WHERE study_uid = $1 AND program = $2 AND case_version = $3), (SELECT COUNT(*) FROM erased WHERE pseudonym = $4)",
+        )
+        .bind(study_uid.to_owned())
+        .bind(message.program.clone())
+        .bind(i64::from(message.case_version) - 1)
+        .bind(message.study.to_string())
+        .fetch_one(&mut **conn)
+        .await
+        .and_then(|row| Ok((row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?)));
+        let (before, erased) = row.map_err(EdgeError::query("looking for the version before"))?;
+        Ok(before == 0 && erased > 0)
     }
 
     fn documents(
@@ -252,6 +289,18 @@ impl<L: Link> Filing<L> {
         Ok(documents)
     }
 
+    /// Puts a document, sealed under the key of the patient whom it names.
+    async fn put(&self, folder: &str, position: usize, document: &[u8]) -> Result<Kept, Trouble> {
+        let key = SealedObjects::key(folder, &position.to_string())?;
+        let file = self.objects.stage(document)?;
+        let described = describe(&file, "overread", &self.limits);
+        let described =
+            described.map_err(|why| Trouble::Failed { why: format!("reading a document of ours: {why}") })?;
+        let patient = self.objects.vault().patient(&described.who).await?;
+        self.objects.put_file(&key, &patient, file.to_path_buf()).await?;
+        Ok(Kept { key, patient, hash: hash_of(document), bytes: document.len(), described })
+    }
+
     /// Keeps the documents and asks for their delivery: objects first, then one transaction.
     async fn keep(
         &self,
@@ -263,19 +312,22 @@ impl<L: Link> Filing<L> {
         let now = self.clock.now();
         let mut rows = Vec::with_capacity(documents.len());
         for (position, document) in documents.into_iter().enumerate() {
-            let key = ObjectKey::parse(&format!("out/{}/{position}.dcm", job.key))?;
-            let hash = hash_of(&document.bytes);
-            let bytes = document.bytes.len();
-            self.objects.put_bytes(&key, document.bytes.into()).await?;
-            let local = self.objects.local(&key).await?;
-            let described = describe(local.path(), "overread", &self.limits);
-            let attributes = described
-                .map_err(|why| Trouble::Failed { why: format!("reading a document of ours: {why}") })?;
-            rows.push((position, document.reference, document.kind, key, hash, bytes, attributes));
+            let kept = self.put(&format!("out/{}", job.key), position, &document.bytes).await?;
+            rows.push((position, document.reference, document.kind, kept));
         }
         let mut tx = self.database.begin().await?;
-        for (position, reference, kind, key, hash, bytes, described) in rows {
-            insert_document(&mut tx, study_uid, &reference, &key, &hash, bytes, &described, now.0).await?;
+        let patients: BTreeSet<_> = rows.iter().map(|(_, _, _, kept)| kept.patient.id).collect();
+        for patient in patients {
+            if !erasure::enter(&mut tx, patient).await? {
+                drop(tx);
+                self.objects.vault().let_go(patient);
+                let keys = rows.into_iter().map(|(_, _, _, kept)| kept.key).collect();
+                self.objects.remove_all(keys).await?;
+                return Err(EdgeError::Erased.into());
+            }
+        }
+        for (position, reference, kind, kept) in rows {
+            insert_document(&mut tx, study_uid, &reference, &kept, now.0).await?;
             sqlx::query("INSERT INTO result_objects (sop_uid, result, position, kind) VALUES ($1, $2, $3, $4) ON CONFLICT (sop_uid) DO NOTHING")
                 .bind(reference.instance.to_string())
                 .bind(job.key.clone())
@@ -339,20 +391,19 @@ fn hash_of(bytes: &[u8]) -> ContentHash {
     ContentHash::from_bytes(Sha256::digest(bytes).into())
 }
 
-#[expect(clippy::too_many_arguments, reason = "a row has so many columns")]
 async fn insert_document(
     tx: &mut Tx,
     study_uid: &str,
     reference: &InstanceReference,
-    key: &ObjectKey,
-    hash: &ContentHash,
-    bytes: usize,
-    described: &crate::describe::Description,
+    kept: &Kept,
     now: i64,
 ) -> Result<(), EdgeError> {
+    let Kept { key, patient, hash, bytes, described } = kept;
+    let attributes = serde_json::to_string(&described.attributes).unwrap_or_else(|_| "{}".into());
+    let attributes = patient.seal_text("instances.attributes", reference.instance.as_str(), &attributes)?;
     sqlx::query(
-        "INSERT INTO instances (sop_uid, study_uid, series_uid, sop_class, transfer_syntax, origin, source, object, bytes, sha256, frames, attributes, received_at)
-         VALUES ($1, $2, $3, $4, $5, 'result', 'overread', $6, $7, $8, $9, $10, $11) ON CONFLICT (sop_uid) DO NOTHING",
+        "INSERT INTO instances (sop_uid, study_uid, series_uid, sop_class, transfer_syntax, origin, source, object, bytes, sha256, frames, attributes, received_at, patient)
+         VALUES ($1, $2, $3, $4, $5, 'result', 'overread', $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (sop_uid) DO NOTHING",
     )
     .bind(reference.instance.to_string())
     .bind(study_uid.to_owned())
@@ -360,11 +411,12 @@ async fn insert_document(
     .bind(reference.class.to_string())
     .bind(described.transfer_syntax.clone())
     .bind(key.to_string())
-    .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
+    .bind(i64::try_from(*bytes).unwrap_or(i64::MAX))
     .bind(hash.to_string())
     .bind(i64::from(described.frames))
-    .bind(serde_json::to_string(&described.attributes).unwrap_or_else(|_| "{}".into()))
+    .bind(attributes)
     .bind(now)
+    .bind(patient.id.to_string())
     .execute(&mut **tx)
     .await
     .map_err(EdgeError::query("keeping a document"))?;

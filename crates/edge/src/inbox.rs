@@ -11,7 +11,11 @@ use overread_wire::{Cursor, Link, ResultMessage};
 use sqlx::Row;
 use tokio::sync::{Notify, watch};
 
+use crate::departures;
 use crate::error::{EdgeError, sentence};
+use crate::vault::Vault;
+use crate::vault::erasure::{enter, last_version};
+use crate::vault::older::patient_of_study;
 
 /// Takes results from the service until it is stopped.
 pub struct Inbox<L> {
@@ -21,6 +25,8 @@ pub struct Inbox<L> {
     pub clock: Clock,
     /// The link.
     pub link: L,
+    /// Seals results.
+    pub vault: Vault,
     /// Wakes the jobs.
     pub wake: Arc<Notify>,
 }
@@ -97,13 +103,20 @@ impl<L: Link> Inbox<L> {
             .fetch_optional(&mut **tx)
             .await
             .map_err(doing("finding a result's study"))?;
+        let column = || doing("reading a study");
+        let study: Option<(String, String)> = match study {
+            Some(row) => Some((row.try_get(0).map_err(column())?, row.try_get(1).map_err(column())?)),
+            None => None,
+        };
+        let erased = last_version(tx, message.study.as_str()).await? >= i64::from(message.study_version);
         // A result that cannot be matched goes to no patient: it is put down for a person.
         let reason = match (&study, message.check()) {
+            _ if erased => Some("what it read was erased meanwhile".to_owned()),
             (None, _) => Some("no study of ours has this pseudonym".to_owned()),
             (_, Err(e)) => Some(e.to_string()),
-            (Some(_), Ok(())) => None,
+            (Some((id, uid)), Ok(())) => departures::contradiction(tx, id, uid, message).await?,
         };
-        let (Some(study), None) = (study, reason.as_ref()) else {
+        let (Some((study_id, study_uid)), None) = (study, reason.as_ref()) else {
             let detail = serde_json::json!({ "pseudonym": message.study, "reason": reason });
             tracing::error!("a result was not taken: {}", reason.unwrap_or_default());
             audit::append(
@@ -119,10 +132,14 @@ impl<L: Link> Inbox<L> {
             .await?;
             return Ok(());
         };
-        let column = || doing("reading a study");
-        let (study_id, study_uid): (String, String) =
-            (study.try_get(0).map_err(column())?, study.try_get(1).map_err(column())?);
         let id = format!("{:032x}", rand::random::<u128>());
+        let patient = patient_of_study(tx, &self.vault, &study_uid).await?;
+        if !enter(tx, patient.id).await? {
+            tracing::info!("a result came for a patient who is being erased; it is not taken");
+            return Ok(());
+        }
+        let text = serde_json::to_string(message).unwrap_or_default();
+        let sealed = patient.seal_text("results.message", &id, &text)?;
         let new = sqlx::query(
             "INSERT INTO results (id, study_uid, program, case_version, message, state, received_at) VALUES ($1, $2, $3, $4, $5, 'received', $6)
              ON CONFLICT (study_uid, program, case_version) DO NOTHING",
@@ -131,7 +148,7 @@ impl<L: Link> Inbox<L> {
         .bind(study_uid)
         .bind(message.program.clone())
         .bind(i64::from(message.case_version))
-        .bind(serde_json::to_string(message).unwrap_or_default())
+        .bind(sealed)
         .bind(now.0)
         .execute(&mut **tx)
         .await
@@ -141,7 +158,7 @@ impl<L: Link> Inbox<L> {
         }
         let payload = serde_json::json!({ "study": study_id });
         jobs::enqueue(tx, &NewJob { kind: "file", key: &id, payload, priority: 1, run_at: now }, now).await?;
-        let detail = serde_json::json!({ "study": study_id, "program": message.program, "case_version": message.case_version, "edition": message.algorithm.edition });
+        let detail = serde_json::json!({ "study": study_id, "program": message.program, "case_version": message.case_version, "edition": message.algorithm.edition, "manifest": message.manifest, "result": message.digest() });
         audit::append(tx, &Event { at: now, actor: "edge", action: "result.received", subject: &id, detail })
             .await?;
         Ok(())

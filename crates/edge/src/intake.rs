@@ -5,13 +5,15 @@
 use std::path::PathBuf;
 
 use overread_dicom::read::Limits;
-use overread_domain::ContentHash;
-use overread_store::Objects;
+use overread_domain::{Clock, ContentHash};
+use tempfile::TempPath;
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::commit::Committer;
-use crate::commit::{GROUP, Waiting};
+use crate::commit::{GROUP, Sealed, Waiting};
 use crate::describe::{Description, describe};
+use crate::error::{EdgeError, sentence};
+use crate::vault::SealedObjects;
 
 /// An object that lies in staging.
 pub struct Arrival {
@@ -53,7 +55,8 @@ pub enum Refusal {
 #[derive(Clone)]
 pub struct Intake {
     queue: mpsc::Sender<Waiting>,
-    objects: Objects,
+    objects: SealedObjects,
+    clock: Clock,
     limits: Limits,
     reserve: u64,
 }
@@ -62,9 +65,9 @@ impl Intake {
     /// Starts the committing task. It ends when the last clone of the intake is dropped.
     pub fn start(committer: Committer, limits: Limits, reserve_bytes: u64) -> Self {
         let (queue, arrivals) = mpsc::channel(4 * GROUP);
-        let objects = committer.objects.clone();
+        let (objects, clock) = (committer.objects.clone(), committer.clock.clone());
         tokio::spawn(committer.run(arrivals));
-        Self { queue, objects, limits, reserve: reserve_bytes }
+        Self { queue, objects, clock, limits, reserve: reserve_bytes }
     }
 
     /// Where files are written before they are handed over.
@@ -91,12 +94,39 @@ impl Intake {
             .map_err(|_| Refusal::Unreadable("the object could not be parsed".into()))?
             .map_err(Refusal::Unreadable)?;
         description.expected = description.expected.or(arrival.expected);
-        self.commit(arrival, description).await
+        let sealed = self.seal(&arrival, &description).await.map_err(|e| not_sealed(&e))?;
+        self.commit(arrival, description, sealed).await
     }
 
-    async fn commit(&self, arrival: Arrival, description: Description) -> Result<Accepted, Refusal> {
+    /// Seals what is to be kept, each sender's beside the others' and beside the commit that goes on meanwhile.
+    async fn seal(&self, arrival: &Arrival, description: &Description) -> Result<Sealed, EdgeError> {
+        let patient = self.objects.vault().patient(&description.who).await?;
+        let hour = self.clock.now().0 / 3_600_000;
+        let key = SealedObjects::key(&format!("in/{hour}"), &format!("{:032x}", rand::random::<u128>()))?;
+        let attributes = serde_json::to_string(&description.attributes).unwrap_or_else(|_| "{}".into());
+        let (row, file) = (description.sop_instance.to_string(), arrival.file.clone());
+        let objects = self.objects.clone();
+        let work = move || -> Result<Sealed, EdgeError> {
+            let file: TempPath = objects.seal(&patient, &key, &file)?;
+            let attributes = patient.seal_text("instances.attributes", &row, &attributes)?;
+            Ok(Sealed { key, patient: patient.id, file, attributes })
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| EdgeError::lost("sealing an image"))?
+    }
+
+    async fn commit(
+        &self,
+        arrival: Arrival,
+        description: Description,
+        sealed: Sealed,
+    ) -> Result<Accepted, Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Waiting { arrival, description, answer }).await.map_err(|_| Refusal::Away)?;
+        self.queue.send(Waiting { arrival, description, sealed, answer }).await.map_err(|_| Refusal::Away)?;
         answered.await.map_err(|_| Refusal::Away)?
     }
+}
+
+fn not_sealed(error: &EdgeError) -> Refusal {
+    tracing::error!("an image was not taken: {}", sentence(error));
+    if error.is_full() { Refusal::Full } else { Refusal::Away }
 }

@@ -3,7 +3,7 @@
 //! In reading order: [`config`] is what a site sets; [`door`], [`photographs`] and [`intake`] take images in, `commit` makes them durable, [`describe`] is what is kept beside them; [`assemble`] and
 //! [`rules`] tell when a study is complete and which program it is for; [`send`] gives it to the service over the [`link`]; [`inbox`] takes results
 //! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS, `commitment` asks whether it keeps them; `deliveries` holds what became of
-//! each. Between each two lies a durable job. [`checkup`] examines all of it before it runs, or while it does.
+//! each. Between each two lies a durable job. [`vault`] seals what tells who a patient is, and erases patients. [`checkup`] examines all of it before it runs, or while it does.
 //!
 //! It never names the crates that read images or run the service.
 
@@ -16,6 +16,7 @@ mod commitment;
 pub mod config;
 pub mod deliver;
 mod deliveries;
+mod departures;
 pub mod describe;
 pub mod door;
 mod error;
@@ -23,12 +24,14 @@ pub mod filing;
 pub mod inbox;
 pub mod intake;
 pub mod link;
+mod manifest_api;
 mod photograph_form;
 pub mod photographs;
 mod role;
 pub mod rules;
 mod schema;
 pub mod send;
+pub mod vault;
 
 pub use config::{Config, LinkConfig};
 pub use error::EdgeError;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use overread_deid::{PseudonymKey, Pseudonymiser, UidKind};
+use overread_deid::{Pseudonymiser, UidKind};
 use overread_dicom::read::Limits;
 use overread_dimse::ScpHandle;
 use overread_domain::Clock;
@@ -25,7 +25,8 @@ use crate::intake::{Committer, Intake};
 use crate::link::HttpLink;
 use crate::rules::Matcher;
 use crate::schema::MIGRATIONS;
-use crate::{api, door, photographs, send};
+use crate::vault::{self, SealedObjects, Vault};
+use crate::{api, door, manifest_api, photographs, send};
 
 /// How long running jobs are waited for at the end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ fn start<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
 async fn deliveries(
     mut runner: Runner,
     config: &Arc<Config>,
-    objects: &Objects,
+    objects: &SealedObjects,
     reports: &Reports,
 ) -> Result<Runner, EdgeError> {
     let deliver = Arc::new(Deliver {
@@ -79,6 +80,23 @@ async fn deliveries(
     Ok(runner)
 }
 
+/// The handlers of erasures and what follows from them, and of what an older edge left plain.
+async fn vault_jobs(
+    runner: Runner,
+    erasure: &vault::erasure::Erasure,
+    link: &HttpLink,
+    limits: &Limits,
+) -> Result<Runner, EdgeError> {
+    let vault::erasure::Erasure { database, objects, clock, wake } = erasure.clone();
+    vault::older::ask(&database, clock.now()).await?;
+    let older = vault::older::Older { database: database.clone(), objects, limits: limits.clone() };
+    let forget = vault::forget::Forget { database, clock, link: link.clone(), wake };
+    Ok(runner
+        .handle(vault::erasure::ERASE, 1, Arc::new(erasure.clone()))
+        .handle(vault::forget::FORGET, 1, Arc::new(forget))
+        .handle(vault::older::SEAL, 1, Arc::new(older)))
+}
+
 impl Edge {
     /// Opens database, objects, key and doors, recovers jobs, and starts to work.
     ///
@@ -95,9 +113,11 @@ impl Edge {
         link.check()?;
         let config = Arc::new(config);
         let database = Database::open(&config.database_url(), "edge", MIGRATIONS).await?;
+        // Before anything is touched: without its key nothing is done.
+        let vault = Vault::open(&config, &database, clock.clone()).await?;
+        let key = vault.pseudonym_key(&config.data.join("pseudonym.key")).await?;
         let objects = Objects::open(&config.objects_url(), &config.data.join("staging")).await?;
-        let key = PseudonymKey::load_or_create(&config.data.join("pseudonym.key"))
-            .map_err(start("opening the pseudonym key"))?;
+        let objects = SealedObjects::new(objects, vault.clone());
         let pseudonymiser = Arc::new(Pseudonymiser::new(key));
         let link = HttpLink::open(link, &config.data).map_err(start("setting up the link"))?;
         if config.allow_burned_in {
@@ -145,6 +165,7 @@ impl Edge {
                     rules: Matcher::new(&config.programs),
                     quiet_ms,
                     allow_burned_in: config.allow_burned_in,
+                    vault: vault.clone(),
                     wake: Arc::clone(&wake),
                 }),
             )
@@ -164,12 +185,25 @@ impl Edge {
                     wake: Arc::clone(&wake),
                 }),
             );
+        let erasure = vault::erasure::Erasure {
+            database: database.clone(),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            wake: Arc::clone(&wake),
+        };
+        let runner = vault_jobs(runner, &erasure, &link, &limits).await?;
         let runner = deliveries(runner, &config, &objects, &reports).await?.start().await?;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(link.clone().keep_certificate(stopped.clone()));
         tokio::spawn(
-            Inbox { database: database.clone(), clock: clock.clone(), link, wake: Arc::clone(&wake) }
-                .run(stopped),
+            Inbox {
+                database: database.clone(),
+                clock: clock.clone(),
+                link,
+                vault: vault.clone(),
+                wake: Arc::clone(&wake),
+            }
+            .run(stopped),
         );
         let dimse = door::open(&config, intake.clone(), reports)?;
         let listener = overread_http::bind(&config.http).map_err(|e| EdgeError::Door {
@@ -198,8 +232,11 @@ impl Edge {
             decoders: 2,
             read: limits,
         };
+        let catalog = manifest_api::Catalog { database: database.clone(), vault };
         let door = Door::new("Overread edge", env!("CARGO_PKG_VERSION"), config.http.clone(), common)
+            .add(overread_http::Scope::Read, manifest_api::routes(catalog))
             .add(overread_http::Scope::Read, api::routes(database))
+            .add(overread_http::Scope::Operate, vault::api::routes(erasure))
             .add(overread_http::Scope::Store, photographs::routes(photographs))
             .add(api::images(), overread_dicomweb::router(archive, web));
         let events = door.events();

@@ -3,7 +3,8 @@
 use overread_store::Migration;
 
 /// In order; a released one is never changed.
-pub const MIGRATIONS: &[Migration] = &[FIRST, COMMITMENT, overread_http::tokens::migration(3)];
+pub const MIGRATIONS: &[Migration] =
+    &[FIRST, COMMITMENT, overread_http::tokens::migration(3), VAULT, crate::departures::migration(5)];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -91,4 +92,27 @@ const COMMITMENT: Migration = Migration {
 ALTER TABLE deliveries ADD COLUMN requests BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN resent BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE studies ADD COLUMN reason TEXT",
+};
+
+/// `patients` says who was erased, so that nothing is written for them any more; `erased` which version of a study was the last before; `removals` are objects
+/// that no row names any more and that are to be removed.
+const VAULT: Migration = Migration {
+    version: 4,
+    name: "patients' keys, erasure",
+    sql: "\
+ALTER TABLE instances ADD COLUMN patient TEXT;
+ALTER TABLE conflicts ADD COLUMN patient TEXT;
+CREATE INDEX instances_patient ON instances (patient);
+CREATE INDEX conflicts_patient ON conflicts (patient);
+CREATE TABLE patients (
+  id TEXT PRIMARY KEY,
+  erased BIGINT NOT NULL
+);
+CREATE TABLE erased (
+  pseudonym TEXT PRIMARY KEY,
+  version BIGINT NOT NULL
+);
+CREATE TABLE removals (
+  object TEXT PRIMARY KEY
+)",
 };

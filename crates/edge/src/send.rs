@@ -10,15 +10,17 @@ use overread_dicom::read::Limits;
 use overread_domain::{Clock, Millis, Uid};
 use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job};
-use overread_store::{Database, Handler, ObjectKey, Objects, Trouble};
+use overread_store::{Database, Handler, ObjectKey, Trouble};
 use overread_wire::{InstanceEntry, Link, LinkError, StudyManifest};
 use sqlx::Row;
 
 use crate::assemble::Outgoing;
+use crate::departures;
 use crate::describe::Attributes;
 use crate::error::{EdgeError, sentence};
 use crate::filing::link_trouble;
 use crate::rules::{ImageFacts, Matcher};
+use crate::vault::SealedObjects;
 
 /// Objects that are pseudonymised before the next are: what lies in staging stays bounded.
 const BATCH: usize = 16;
@@ -28,7 +30,7 @@ pub struct Send<L> {
     /// The edge's database.
     pub database: Database,
     /// The edge's objects.
-    pub objects: Objects,
+    pub objects: SealedObjects,
     /// The time.
     pub clock: Clock,
     /// The link.
@@ -107,6 +109,7 @@ impl<L: Link> Send<L> {
         }
         let sent_bytes: u64 = entries.iter().map(|e| e.bytes).sum();
         let manifest = manifest(&study, &outgoing, by_arrival(&study.images, entries));
+        self.note_departure(&job.key, &manifest).await?;
         match self.link.put_study(&manifest).await {
             // Forgotten there: nothing is left to send.
             Ok(()) | Err(LinkError::Gone { .. }) => {}
@@ -136,10 +139,12 @@ impl<L: Link> Send<L> {
         .map_err(query())?;
         let mut images = Vec::with_capacity(rows.len());
         for (arrival, row) in rows.into_iter().enumerate() {
-            let attributes: String = row.try_get(2).map_err(query())?;
+            let (sop_uid, sealed): (String, String) =
+                (row.try_get(0).map_err(query())?, row.try_get(2).map_err(query())?);
+            let attributes = self.objects.vault().open_text("instances.attributes", &sop_uid, sealed).await?;
             let facts = serde_json::from_str::<Attributes>(&attributes).map(|a| a.facts).unwrap_or_default();
             images.push(Image {
-                sop_uid: row.try_get(0).map_err(query())?,
+                sop_uid,
                 object: row.try_get(1).map_err(query())?,
                 facts,
                 bytes: row.try_get(3).map_err(query())?,
@@ -222,6 +227,13 @@ impl<L: Link> Send<L> {
         Ok(Database::commit(tx).await?)
     }
 
+    /// Before it leaves: the answer may be there before this side has heard that it arrived.
+    async fn note_departure(&self, study: &str, manifest: &StudyManifest) -> Result<(), Trouble> {
+        let mut tx = self.database.begin().await?;
+        departures::note(&mut tx, study, manifest, &serde_json::json!([]), self.clock.now()).await?;
+        Ok(Database::commit(tx).await?)
+    }
+
     async fn note(&self, job: &Job, manifest: &StudyManifest, bytes: u64) -> Result<(), Trouble> {
         let now = self.clock.now();
         let mut tx = self.database.begin().await?;
@@ -233,7 +245,7 @@ impl<L: Link> Send<L> {
             .execute(&mut *tx)
             .await
             .map_err(EdgeError::query("noting that a study was sent"))?;
-        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes });
+        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes, "manifest": manifest.digest() });
         audit::append(
             &mut tx,
             &Event { at: now, actor: "edge", action: "study.sent", subject: &job.key, detail },

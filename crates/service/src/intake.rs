@@ -116,7 +116,7 @@ pub(crate) async fn put_study(
         actor: "link",
         action: "study.received",
         subject: &format!("study {study}"),
-        detail: serde_json::json!({ "version": manifest.version, "images": manifest.instances.len(), "edge": caller.edge }),
+        detail: serde_json::json!({ "version": manifest.version, "images": manifest.instances.len(), "edge": caller.edge, "manifest": manifest.digest() }),
     };
     audit::append(&mut tx, &event).await?;
     Database::commit(tx).await?;

@@ -223,6 +223,7 @@ async fn keep(
     }
     let pictures: Vec<_> = kept.captures.iter().map(|c| c.sha256.clone()).collect();
     use_objects(tx, client, ObjectKind::Capture, &pictures, study.study).await?;
+    let said = message.digest();
     let event = match case_version {
         0 => CaseEvent::Kept,
         1 => CaseEvent::Released,
@@ -238,6 +239,8 @@ async fn keep(
         "study_version": manifest.version,
         "case_version": case_version,
         "mode": mode.as_str(),
+        "manifest": message.manifest,
+        "result": said,
     });
     let action = if case_version > 0 { "case.released" } else { "case.read" };
     let subject = format!("case {}", case.id);
@@ -260,6 +263,7 @@ fn message(manifest: &StudyManifest, kept: &Kept<'_>, case_version: i64, now: Mi
         program: kept.program.to_owned(),
         case_version: u32::try_from(case_version).unwrap_or(u32::MAX),
         study_version: manifest.version,
+        manifest: Some(manifest.digest()),
         algorithm: reading.algorithm.clone(),
         findings: reading.findings.clone(),
         not_assessed: reading.not_assessed.clone(),

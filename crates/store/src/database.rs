@@ -121,7 +121,7 @@ impl Database {
                         connection
                             .execute(
                                 "PRAGMA busy_timeout = 20000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                                 PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;",
+                                 PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 4000;",
                             )
                             .await?;
                         Ok(())
@@ -176,6 +176,23 @@ impl Database {
     /// It was not committed, or nobody knows.
     pub async fn commit(tx: Tx) -> Result<(), StoreError> {
         tx.commit().await.map_err(StoreError::database("committing"))
+    }
+
+    /// Writes what SQLite holds in its log into the database and empties the log: what was deleted before is in neither any more. PostgreSQL has its own ways,
+    /// which its administrator sets (VACUUM, archives of its log); there it does nothing.
+    ///
+    /// # Errors
+    /// The database failed, or readers held the log for too long.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        if !self.sqlite {
+            return Ok(());
+        }
+        let doing = StoreError::database("emptying the log");
+        let mut conn = self.writers.acquire().await.map_err(StoreError::database("emptying the log"))?;
+        let row =
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *conn).await.map_err(doing)?;
+        let busy: i64 = row.try_get(0).map_err(StoreError::database("emptying the log"))?;
+        if busy == 0 { Ok(()) } else { Err(StoreError::Busy { doing: "emptying the database's log" }) }
     }
 
     /// Whether the database answers.

@@ -49,6 +49,12 @@ pub enum StoreError {
         /// Why.
         source: object_store::Error,
     },
+    /// Others were in the way for too long.
+    #[error("{doing}: others were reading for too long")]
+    Busy {
+        /// What was tried.
+        doing: &'static str,
+    },
     /// There is no such object.
     #[error("object {key} is not there")]
     NoObject {
@@ -137,6 +143,7 @@ impl StoreError {
                 source,
                 object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
             ),
+            Self::Busy { .. } => true,
             Self::File { source, .. } => source.kind() == std::io::ErrorKind::Interrupted,
             _ => false,
         }

@@ -134,6 +134,21 @@ pub(crate) fn put_bytes(
     Ok(())
 }
 
+/// Removes files, and syncs each folder that named one.
+pub(crate) fn remove_all(root: &Path, keys: &[ObjectKey]) -> Result<(), StoreError> {
+    let mut folders = BTreeSet::new();
+    for key in keys {
+        let path = root.join(key.as_str());
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(StoreError::File { doing: "removing an object", source: e }),
+            Ok(()) => {}
+        }
+        folders.extend(path.parent().filter(|folder| folder.is_dir()).map(Path::to_owned));
+    }
+    folders.iter().try_for_each(|folder| sync_folder(folder))
+}
+
 /// Removes what a process that ended in the middle left behind.
 pub(crate) fn clear_staging(staging: &Path) -> Result<(), StoreError> {
     make_folder(staging)?;

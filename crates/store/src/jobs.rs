@@ -198,6 +198,24 @@ pub async fn finish(tx: &mut Tx, job: &Job) -> Result<(), StoreError> {
     if gone.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost { id: job.id }) }
 }
 
+/// Takes back the jobs that are about something that is no more: those whose key is this one, or begins with it and a colon. One that runs finds nothing left to
+/// finish.
+///
+/// It locks the jobs' rows, as [`enqueue`] does.
+///
+/// # Errors
+/// The database failed.
+pub async fn cancel(tx: &mut Tx, key: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM jobs WHERE key = $1 OR substr(key, 1, CAST($2 AS INTEGER)) = $3")
+        .bind(key.to_owned())
+        .bind(i64::try_from(key.len()).unwrap_or(i64::MAX).saturating_add(1))
+        .bind(format!("{key}:"))
+        .execute(&mut **tx)
+        .await
+        .map_err(StoreError::database("taking jobs back"))?;
+    Ok(())
+}
+
 /// What becomes of a job whose attempt did not succeed.
 pub(crate) enum Outcome {
     /// Tried again at a time; whether the attempt counts.

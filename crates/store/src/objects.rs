@@ -59,6 +59,11 @@ pub struct LocalObject {
 }
 
 impl LocalObject {
+    /// A copy that goes with it.
+    pub fn of_copy(copy: tempfile::TempPath) -> Self {
+        Self { path: copy.to_path_buf(), _copy: Some(copy) }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -250,6 +255,21 @@ impl Objects {
                 Err(source) => Err(StoreError::Object { doing: "removing an object", source }),
             },
         }
+    }
+
+    /// Removes objects; those that are absent are as they should be. On return they are gone for good: not even a power loss brings one back.
+    ///
+    /// # Errors
+    /// Some may still be there.
+    pub async fn remove_all(&self, keys: Vec<ObjectKey>) -> Result<(), StoreError> {
+        if let Kind::Files(root) = &self.kind {
+            let root = Arc::clone(root);
+            return blocking(move || files::remove_all(&root, &keys)).await;
+        }
+        for key in &keys {
+            self.delete(key).await?;
+        }
+        Ok(())
     }
 
     /// Bytes that are free where incoming files are written; none if nobody can tell.

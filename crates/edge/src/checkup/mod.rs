@@ -22,6 +22,7 @@ pub async fn examine(config: &Config, link: &LinkConfig, store: bool) -> Vec<Che
         return vec![Check::failed("edge: configuration", e.problem, Side::Ours).at(e.key)];
     }
     let mut checks = overread_store::checkup::folder("edge", &config.data, config.limits.reserve_bytes);
+    checks.extend(crate::vault::checkup::examine(config).await);
     checks.extend(dimse::own_door(config).await);
     if config.destinations.is_empty() {
         checks.push(
