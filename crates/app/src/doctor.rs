@@ -69,7 +69,7 @@ async fn examine_service(shared: &Shared, config: &Config, service: &overread_se
     // Under `overread all` the link's token is made for each run.
     let mut checked = service.clone();
     let alone = config.section::<LinkConfig>("link").is_ok_and(|link| !link.url.is_empty());
-    if checked.link_token.is_empty() && !alone {
+    if checked.link_token.is_empty() && checked.link.bind.is_none() && !alone {
         checked.link_token = "made for each run by `overread all`".into();
     }
     if let Err(e) = checked.check() {
@@ -79,7 +79,33 @@ async fn examine_service(shared: &Shared, config: &Config, service: &overread_se
     checks.push(runtime(shared));
     checks.extend(packs(shared, service));
     checks.extend(http_door(Role::Service, &service.http).await);
+    checks.extend(edge_door(service));
     checks
+}
+
+/// The door for enrolled edges: its authority, and whether anybody listens.
+fn edge_door(service: &overread_service::Config) -> Option<Check> {
+    const NAME: &str = "service: link";
+    let bind = service.link.bind?;
+    let folder = service.link_folder();
+    if !folder.join("authority.pem").exists() {
+        return Some(Check::ok(NAME, "the service makes its authority when it first starts"));
+    }
+    if let Err(e) = overread_service::Authority::load_or_create(&folder) {
+        let found = overread_domain::sentence(&e);
+        return Some(Check::failed(NAME, found, Side::Ours).change("put the file back from a copy"));
+    }
+    let port = bind.port();
+    let here = if bind.ip().is_unspecified() { ([127, 0, 0, 1], port).into() } else { bind };
+    let names = service.link.all_names().join(", ");
+    Some(match std::net::TcpStream::connect_timeout(&here, std::time::Duration::from_secs(5)) {
+        Ok(_) => Check::ok(NAME, format!("open at {bind} for {names}")),
+        Err(_) => {
+            Check::warning(NAME, format!("nobody listens at {bind}: the service is not running"), Side::Ours)
+                .at("service.link.bind")
+                .change("start it: overread service")
+        }
+    })
 }
 
 fn runtime(shared: &Shared) -> Check {

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::describe::Attributes;
 use crate::error::EdgeError;
 use crate::rules::{ImageFacts, Matcher};
+use crate::send::lane;
 use crate::vault::Vault;
 
 /// What the `send` job carries.
@@ -123,13 +124,26 @@ impl Assemble {
             let outgoing =
                 Outgoing { version: u32::try_from(version).unwrap_or(u32::MAX), program, priority };
             let payload = serde_json::to_value(&outgoing).unwrap_or_default();
-            let job = NewJob { kind: "send", key: id, payload, priority: priority.rank(), run_at: now };
+            let kind = lane(bytes(tx, study_uid).await?);
+            let job = NewJob { kind, key: id, payload, priority: priority.rank(), run_at: now };
             jobs::enqueue(tx, &job, now).await?;
         }
         audit::append(tx, &Event { at: now, actor: "edge", action: "study.settled", subject: id, detail })
             .await?;
         Ok(())
     }
+}
+
+/// Bytes of a study's received images.
+async fn bytes(tx: &mut overread_store::Tx, study_uid: &str) -> Result<i64, EdgeError> {
+    sqlx::query(
+        "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0",
+    )
+    .bind(study_uid.to_owned())
+    .fetch_one(&mut **tx)
+    .await
+    .and_then(|row| row.try_get(0))
+    .map_err(EdgeError::query("measuring a study"))
 }
 
 /// The facts of a study's received images.

@@ -159,7 +159,9 @@ impl HttpLink {
             && status != StatusCode::REQUEST_TIMEOUT
             && status != StatusCode::TOO_MANY_REQUESTS
             && !elsewhere;
-        Err(if refused {
+        Err(if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            LinkError::Barred { address, reason }
+        } else if refused {
             LinkError::Refused { address, reason }
         } else {
             LinkError::Busy { address, reason }

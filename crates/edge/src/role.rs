@@ -9,7 +9,7 @@ use overread_dicom::read::Limits;
 use overread_dimse::ScpHandle;
 use overread_domain::Clock;
 use overread_http::{Common, Door, Listener};
-use overread_store::{Database, Objects, Runner, RunnerConfig, RunnerHandle, jobs};
+use overread_store::{Database, Handler, Objects, Runner, RunnerConfig, RunnerHandle, jobs};
 use tokio::sync::{Notify, watch};
 
 use crate::archive::EdgeArchive;
@@ -144,6 +144,14 @@ impl Edge {
             wake: Arc::clone(&wake),
             callers: Arc::default(),
         };
+        let sender: Arc<dyn Handler> = Arc::new(send::Send {
+            database: database.clone(),
+            objects: objects.clone(),
+            clock: clock.clone(),
+            link: link.clone(),
+            gate,
+            rules: Matcher::new(&config.programs),
+        });
         let runner = RunnerConfig { max_attempts: config.max_attempts, ..RunnerConfig::new(&config.node) };
         let runner = Runner::new(database.clone(), clock.clone(), runner, Arc::clone(&wake))
             .handle(
@@ -158,17 +166,8 @@ impl Edge {
                     wake: Arc::clone(&wake),
                 }),
             )
-            .handle(
-                "send",
-                2,
-                Arc::new(send::Send {
-                    database: database.clone(),
-                    objects: objects.clone(),
-                    clock: clock.clone(),
-                    link: link.clone(),
-                    gate,
-                }),
-            )
+            .handle(send::SEND, 2, Arc::clone(&sender))
+            .handle(send::SEND_LARGE, 1, sender)
             .handle(
                 "file",
                 2,

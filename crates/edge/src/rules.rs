@@ -19,6 +19,20 @@ pub struct Rule {
     pub priority: Priority,
     /// Where results go; every destination if not given.
     pub destinations: Option<Vec<String>>,
+    /// Which images of the study go out.
+    #[serde(default)]
+    pub images: Images,
+}
+
+/// Which images of a study go out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Images {
+    /// All of them.
+    #[default]
+    All,
+    /// Those alone for which the rule's conditions hold: only what the program needs crosses a poor line.
+    Matching,
 }
 
 /// Conditions on one image and its study. Lists hold if one entry does; texts are compared without case.
@@ -121,6 +135,14 @@ impl Matcher {
         };
         self.rules.iter().find(holds).map(|(rule, _, _)| rule)
     }
+
+    /// Whether an image goes out for a program: no if its rule sends matching images alone and this is none.
+    pub fn sends(&self, program: Option<&str>, image: &ImageFacts) -> bool {
+        let rule = self.rules.iter().find(|(rule, _, _)| Some(rule.name.as_str()) == program);
+        rule.is_none_or(|(rule, description, order)| {
+            rule.images == Images::All || matches(rule, description.as_ref(), order.as_ref(), image)
+        })
+    }
 }
 
 fn matches(rule: &Rule, description: Option<&Regex>, order: Option<&Regex>, image: &ImageFacts) -> bool {
@@ -178,6 +200,15 @@ mod tests {
         let elsewhere = ImageFacts { source: "CT1".into(), ..child() };
         assert_eq!(matcher.choose(&[elsewhere]).unwrap().name, "any");
         assert!(Matcher::new(&rules[..2]).choose(&[ImageFacts::default()]).is_none());
+    }
+
+    #[test]
+    fn a_rule_may_send_what_matches_alone() {
+        let matching = serde_json::json!({"name": "a", "when": {"modality": ["DX"]}, "images": "matching"});
+        let matcher = Matcher::new(&[rule(matching), rule(serde_json::json!({"name": "b"}))]);
+        let other = ImageFacts { modality: "CT".into(), ..child() };
+        assert!(matcher.sends(Some("a"), &child()) && !matcher.sends(Some("a"), &other));
+        assert!(matcher.sends(Some("b"), &other) && matcher.sends(None, &other));
     }
 
     #[test]

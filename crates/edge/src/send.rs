@@ -20,7 +20,7 @@ use crate::describe::Attributes;
 use crate::error::EdgeError;
 use crate::filing::link_trouble;
 use crate::outgoing::{Made, Passed, Quarantined, Received, Way};
-use crate::rules::ImageFacts;
+use crate::rules::{ImageFacts, Matcher};
 use crate::vault::SealedObjects;
 
 /// Objects about which the service is asked at once.
@@ -38,6 +38,20 @@ pub struct Send<L> {
     pub link: L,
     /// Everything that leaves goes through it.
     pub gate: Arc<Gate>,
+    /// The rules: some send only what they match.
+    pub rules: Matcher,
+}
+
+/// The kind of the jobs that send small studies.
+pub(crate) const SEND: &str = "send";
+/// The kind of those that send large ones: a line that takes hours for one of them lets small ones pass.
+pub(crate) const SEND_LARGE: &str = "send-large";
+/// Bytes from which on a study is large.
+const LARGE: i64 = 64 << 20;
+
+/// The lane of a study of so many bytes.
+pub(crate) const fn lane(bytes: i64) -> &'static str {
+    if bytes < LARGE { SEND } else { SEND_LARGE }
 }
 
 struct Study {
@@ -68,12 +82,13 @@ impl<L: Link> Send<L> {
         let outgoing: Outgoing = serde_json::from_value(job.payload.clone())
             .map_err(|e| Trouble::Never { why: format!("the job's payload: {e}") })?;
         let study = self.study(&job.key).await?;
-        let Some(study) = study.filter(|s| s.version == i64::from(outgoing.version)) else {
+        let Some(mut study) = study.filter(|s| s.version == i64::from(outgoing.version)) else {
             // A later version has its own job: this one has nothing to send any more.
             let mut tx = self.database.begin().await?;
             jobs::finish(&mut tx, job).await?;
             return Ok(Database::commit(tx).await?);
         };
+        study.images.retain(|image| self.rules.sends(outgoing.program.as_deref(), &image.facts));
         let received: Vec<Received> =
             study.images.iter().map(|i| Received { object: &i.object, series: &i.series }).collect();
         let way = Way { gate: &self.gate, objects: &self.objects };
@@ -88,8 +103,8 @@ impl<L: Link> Send<L> {
         }
         // Known before they are sent: a result can be matched whatever happens in between.
         self.note_pseudonyms(&study.images, &made).await?;
-        for (batch, received) in made.chunks_mut(BATCH).zip(received.chunks(BATCH)) {
-            self.put(&way, batch, received).await?;
+        for batch in smallest_first(&made).chunks(BATCH) {
+            self.put(&way, batch, &mut made, &received).await?;
         }
         let changes = departures::changes(made.iter().map(|m| &m.left));
         let entries: Vec<_> = made.into_iter().map(|m| entry(m.left)).collect();
@@ -142,13 +157,20 @@ impl<L: Link> Send<L> {
         }))
     }
 
-    /// Puts those of a few objects that the service lacks.
-    async fn put(&self, way: &Way<'_>, made: &mut [Made], images: &[Received<'_>]) -> Result<(), Trouble> {
-        let hashes: Vec<_> = made.iter().map(|m| m.left.sha256.clone()).collect();
+    /// Puts those of a few objects, named by their places, that the service lacks.
+    async fn put(
+        &self,
+        way: &Way<'_>,
+        batch: &[usize],
+        made: &mut [Made],
+        images: &[Received<'_>],
+    ) -> Result<(), Trouble> {
+        let hashes: Vec<_> = batch.iter().map(|place| made[*place].left.sha256.clone()).collect();
         let missing = self.link.missing(&hashes).await.map_err(|e| link_trouble(&e))?;
-        for (made, image) in made.iter_mut().zip(images) {
+        for place in batch {
+            let made = &mut made[*place];
             if missing.contains(&made.left.sha256) {
-                let file = way.file(made, image).await?;
+                let file = way.file(made, &images[*place]).await?;
                 self.link.put_object(&made.left.sha256, &file).await.map_err(|e| link_trouble(&e))?;
             }
         }
@@ -234,6 +256,13 @@ impl<L: Link> Send<L> {
     }
 }
 
+/// The places of objects in the order in which they go: on a poor line as many images as can be are there soon.
+fn smallest_first(made: &[Made]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..made.len()).collect();
+    places.sort_by_key(|place| made[*place].left.bytes);
+    places
+}
+
 fn entry(left: Left) -> InstanceEntry {
     InstanceEntry { instance: left.instance, series: left.series, sha256: left.sha256, bytes: left.bytes }
 }
@@ -258,5 +287,37 @@ fn manifest(study: &Study, outgoing: &Outgoing, instances: Vec<InstanceEntry>) -
         view: facts.view,
         complete_at: Millis(study.last_at),
         instances,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use overread_domain::ContentHash;
+
+    use super::*;
+
+    #[test]
+    fn a_large_study_has_a_lane_of_its_own() {
+        assert_eq!((lane(0), lane(LARGE - 1), lane(LARGE)), (SEND, SEND, SEND_LARGE));
+    }
+
+    #[test]
+    fn the_manifest_keeps_the_order_of_arrival() {
+        let image = |arrival: usize| Image {
+            sop_uid: String::new(),
+            object: String::new(),
+            facts: ImageFacts::default(),
+            bytes: 0,
+            arrival,
+        };
+        let entry = |number: usize| InstanceEntry {
+            instance: Uid::parse(&format!("2.25.{number}")).unwrap(),
+            series: Uid::parse("2.25.9").unwrap(),
+            sha256: ContentHash::from_bytes([7; 32]),
+            bytes: 1,
+        };
+        let sent: Vec<_> = [2, 0, 1].map(image).into_iter().collect();
+        let entries = by_arrival(&sent, [2, 0, 1].map(entry).to_vec());
+        assert_eq!(entries, [0, 1, 2].map(entry));
     }
 }

@@ -6,12 +6,14 @@
 //!
 //! It never knows a patient: it cannot name the crates that do.
 
+mod admission;
 pub mod api;
 pub mod authority;
 mod cases;
 pub mod clients;
 pub mod config;
 mod enrolment;
+mod erase;
 mod error;
 mod forget;
 mod gate;
@@ -19,6 +21,7 @@ mod inflate;
 pub mod intake;
 mod link;
 mod meter;
+mod objects;
 mod outbox;
 pub mod pool;
 pub mod programs;
@@ -33,8 +36,8 @@ mod upload;
 
 pub use authority::{Authority, AuthorityError};
 pub use config::{Config, ConfigError, LinkDoor, ProgramConfig};
+pub use erase::ERASE;
 pub use error::ServiceError;
-pub use forget::ERASE;
 pub use pool::{CodecFactory, ReaderPool};
 pub use programs::{ModeError, Programs};
 pub use read_job::READ;

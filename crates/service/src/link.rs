@@ -7,34 +7,33 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use overread_domain::{ContentHash, Uid};
 use overread_http::extract::{Json, Path, Query};
-use overread_http::{Peer, Problem, compressed};
+use overread_http::{Problem, compressed};
 use overread_store::Database;
-use overread_wire::{Cursor, EnrolAnswer, EnrolRequest, RenewRequest, ResultPage, StudyManifest, paths};
+use overread_wire::{Cursor, ResultPage, StudyManifest, paths};
 use serde::Deserialize;
+use tracing::Instrument;
 
 use crate::clients::{self, Caller};
 use crate::config::is_program_name;
-use crate::enrolment::{self, EnrolError};
+use crate::erase;
 use crate::forget;
-use crate::intake::{self, IntakeError, ObjectKind, object_key};
+use crate::intake::{self, IntakeError};
 use crate::meter;
+use crate::objects::{self, ObjectKind, object_key};
 use crate::outbox::{self, OutboxError};
 use crate::service::Service;
-use crate::upload::{Plan, Upload, too_large};
+use crate::upload::{self, Plan, Upload, too_large};
 
 /// Bytes of the largest manifest: [`StudyManifest::INSTANCES`] entries of some 300 bytes.
 const MANIFEST: usize = 80 << 20;
 /// Hashes of one question for missing objects.
 const HASHES: usize = 50_000;
-/// Bytes of a request for a certificate.
-const ENROLMENT: usize = 64 << 10;
 /// The longest wait for results.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -53,94 +52,6 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
     compressed(messages).merge(objects).with_state(service)
 }
 
-/// The routes of the door that edges of other machines come to: each shows the certificate that it got when it enrolled.
-pub(crate) fn mutual_router(service: Arc<Service>) -> Router {
-    let limit = DefaultBodyLimit::max(ENROLMENT);
-    let renewal =
-        Router::new().route(paths::RENEW, post(renew).layer(limit)).with_state(Arc::clone(&service));
-    let known = router(Arc::clone(&service)).merge(renewal);
-    let guard = axum::middleware::from_fn_with_state(Arc::clone(&service), admitted);
-    let enrolment = Router::new().route(paths::ENROL, post(enrol).layer(limit)).with_state(service);
-    known.route_layer(guard).merge(enrolment)
-}
-
-/// Lets in whoever holds the certificate of an edge that was not revoked.
-async fn admitted(
-    State(service): State<Arc<Service>>,
-    peer: Peer,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let Some(fingerprint) = peer.fingerprint else {
-        let detail = "show the certificate of an enrolled edge; `overread enrol` gets one";
-        return Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
-    };
-    match clients::of_certificate(&service.database, &fingerprint).await {
-        Ok(Some(caller)) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Ok(None) => {
-            let detail =
-                "this edge was revoked, or is unknown here; `overread enrol` with a new code enrols it";
-            Problem::new(StatusCode::FORBIDDEN, detail).into_response()
-        }
-        Err(e) => Problem::from(e).into_response(),
-    }
-}
-
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self, Problem> {
-        // A route without a guard is a mistake of ours: it fails closed.
-        let missing = std::io::Error::other("a route of the link has no guard");
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::internal(&missing))
-    }
-}
-
-async fn enrol(
-    State(service): State<Arc<Service>>,
-    peer: Peer,
-    Json(request): Json<EnrolRequest>,
-) -> Result<Json<EnrolAnswer>, Problem> {
-    let authority = service.authority()?;
-    if !service.attempts.admit(peer.address) {
-        tracing::warn!("too many attempts to enrol from one address");
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many attempts; wait a minute"));
-    }
-    let now = service.clock.now();
-    let answer = enrolment::enrol(&service.database, authority, &request, now).await;
-    answer.map(Json).map_err(|e| {
-        if matches!(e, EnrolError::Code) {
-            tracing::warn!("an enrolment code was refused");
-        }
-        e.into()
-    })
-}
-
-async fn renew(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-    peer: Peer,
-    Json(RenewRequest { csr }): Json<RenewRequest>,
-) -> Result<Json<EnrolAnswer>, Problem> {
-    let shown = peer.fingerprint.map(|f| f.to_string()).unwrap_or_default();
-    let now = service.clock.now();
-    let who = (&caller, shown.as_str());
-    Ok(Json(enrolment::renew(&service.database, service.authority()?, who, &csr, now).await?))
-}
-
-impl From<EnrolError> for Problem {
-    fn from(error: EnrolError) -> Self {
-        match error {
-            EnrolError::Store(e) => e.into(),
-            EnrolError::Authority(e) => Self::internal(&e),
-            EnrolError::Code => Self::new(StatusCode::FORBIDDEN, error.to_string()),
-            EnrolError::Request | EnrolError::Name => Self::unprocessable(error.to_string()),
-        }
-    }
-}
-
 async fn missing(
     State(service): State<Arc<Service>>,
     caller: Caller,
@@ -149,7 +60,7 @@ async fn missing(
     if hashes.len() > HASHES {
         return Err(Problem::bad_request(format!("ask for {HASHES} objects at most at once")));
     }
-    Ok(Json(intake::missing(&service.database, &caller.client, ObjectKind::Image, &hashes).await?))
+    Ok(Json(objects::missing(&service.database, &caller.client, ObjectKind::Image, &hashes).await?))
 }
 
 /// How many bytes of an object are here: of one that is complete, all.
@@ -158,9 +69,11 @@ async fn object_offset(
     caller: Caller,
     Path(hash): Path<ContentHash>,
 ) -> Result<Response, Problem> {
-    let bytes = match intake::size(&service.database, &caller.client, &hash).await? {
+    // Whoever is at it ends first: it may be about to complete the object.
+    let upload = service.uploads.turn(&caller.client, &hash).await;
+    let bytes = match objects::size(&service.database, &caller.client, &hash).await? {
         Some(bytes) => bytes,
-        None => service.uploads.turn(&caller.client, &hash).await.offset().await,
+        None => upload.offset().await,
     };
     Ok([(HeaderName::from_static(paths::UPLOAD_OFFSET), HeaderValue::from(bytes))].into_response())
 }
@@ -182,14 +95,20 @@ async fn put_object(
             "the service's disk is nearly full; it takes objects again by itself once there is space",
         ));
     }
-    if intake::size(&service.database, &caller.client, &hash).await?.is_some() {
+    let upload = service.uploads.turn(&caller.client, &hash).await;
+    if objects::size(&service.database, &caller.client, &hash).await?.is_some() {
+        drop(upload);
+        upload::drain(body, plan.limit).await?;
         return Ok(StatusCode::OK);
     }
     let most = service.limits.object_bytes.saturating_mul(2);
-    service.uploads.make_room(&caller.client, announced, most).await?;
-    let upload = service.uploads.turn(&caller.client, &hash).await;
-    upload.receive(body, &plan).await?;
-    keep(&service, &caller, &hash, &upload).await
+    service.uploads.make_room(&upload, announced, most).await?;
+    // Not ended with the request: what came of a body that broke off is written before anybody else writes.
+    let taken = async move {
+        upload.receive(body, &plan).await?;
+        keep(&service, &caller, &hash, &upload).await
+    };
+    tokio::spawn(taken.in_current_span()).await.map_err(|e| Problem::internal(&e))?
 }
 
 /// What the headers say of the body.
@@ -237,13 +156,13 @@ async fn keep(
     let mut tx = service.database.begin().await?;
     if clients::lock(&mut tx, client).await? != epoch {
         // What was just put may be among what is being erased.
-        forget::erase_unless_used(&mut tx, (client, ObjectKind::Image), hash, epoch).await?;
-        forget::enqueue(&mut tx, client, service.clock.now()).await?;
+        erase::unless_used(&mut tx, (client, ObjectKind::Image), hash, epoch).await?;
+        erase::enqueue(&mut tx, client, service.clock.now()).await?;
         Database::commit(tx).await?;
         return Err(Problem::busy("something of this client was forgotten meanwhile; send the object again"));
     }
     let now = service.clock.now();
-    intake::record_object(&mut tx, client, ObjectKind::Image, hash, (bytes, epoch), now).await?;
+    objects::record_object(&mut tx, client, ObjectKind::Image, hash, (bytes, epoch), now).await?;
     Database::commit(tx).await?;
     meter::object();
     Ok(StatusCode::CREATED)
@@ -256,11 +175,11 @@ async fn get_object(
 ) -> Result<Response, Problem> {
     // Images are the edge's own: they are never given back. A picture is given to the edge whose study it shows.
     let none = || Problem::not_found("there is no capture of that hash");
-    if !intake::shows_study_of(&service.database, &caller, &hash).await? {
+    if !objects::shows_study_of(&service.database, &caller, &hash).await? {
         return Err(none());
     }
     let hashes = std::slice::from_ref(&hash);
-    let places = intake::places(&service.database, &caller.client, ObjectKind::Capture, hashes).await?;
+    let places = objects::places(&service.database, &caller.client, ObjectKind::Capture, hashes).await?;
     let png = service.objects.get(places.values().next().ok_or_else(none)?).await?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
 }

@@ -16,7 +16,8 @@ use sqlx::Row;
 use crate::cases;
 use crate::error::db;
 use crate::gate::Gate;
-use crate::intake::{self, ObjectKind};
+use crate::intake;
+use crate::objects::{self, ObjectKind};
 use crate::reading::{Answers, ReadFailure, ReadStudy, StudyToRead};
 use crate::release::{Conclusion, conclude};
 use crate::service::Service;
@@ -125,7 +126,7 @@ impl ReadJob {
     ) -> Result<Answers, Trouble> {
         let mut files: Vec<LocalObject> = Vec::with_capacity(manifest.instances.len());
         let hashes: Vec<_> = manifest.instances.iter().map(|i| i.sha256.clone()).collect();
-        let places = intake::places(&self.service.database, client, ObjectKind::Image, &hashes).await?;
+        let places = objects::places(&self.service.database, client, ObjectKind::Image, &hashes).await?;
         for hash in &hashes {
             // One that is not here was forgotten this moment: the next attempt finds no study.
             let gone = || Trouble::Failed { why: "an object of the study is not here".into() };

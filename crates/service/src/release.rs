@@ -10,10 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::cases::{self, Case};
 use crate::clients::{self, Caller};
+use crate::erase;
 use crate::error::{db, document};
 use crate::forget;
-use crate::intake::{self, ObjectKind, object_key, record_object};
+use crate::intake;
 use crate::meter;
+use crate::objects::{ObjectKind, object_key, record_object, use_objects};
 use crate::outbox;
 use crate::programs::mode_of;
 use crate::reading::{Answer, Answers, Reading};
@@ -73,13 +75,7 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
     let edge = intake::lock(&mut tx, study.study).await?;
     let forgotten = forget::forgotten(&mut tx, study.client, &study.manifest.study).await?;
     let Some(edge) = edge.filter(|_| forgotten < i64::from(study.manifest.version)) else {
-        for capture in kept.iter().flat_map(|k| &k.captures) {
-            let of = (study.client, ObjectKind::Capture);
-            forget::erase_unless_used(&mut tx, of, &capture.sha256, epoch).await?;
-        }
-        forget::enqueue(&mut tx, study.client, now).await?;
-        jobs::finish(&mut tx, job).await?;
-        return Ok(Database::commit(tx).await?);
+        return let_go(tx, job, (study.client, epoch), &kept, now).await;
     };
     if !same_epoch {
         // Something was forgotten meanwhile, and the pictures may have been among it.
@@ -122,6 +118,22 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
     }
     let why: Vec<String> = failed.iter().map(|(program, why)| format!("program {program}: {why}")).collect();
     Err(Trouble::Failed { why: why.join("; ") })
+}
+
+/// Ends the job of a study that was forgotten while it was read; its pictures go too.
+async fn let_go(
+    mut tx: Tx,
+    job: &Job,
+    (client, epoch): (&str, i64),
+    kept: &[Kept<'_>],
+    now: Millis,
+) -> Result<(), Trouble> {
+    for capture in kept.iter().flat_map(|k| &k.captures) {
+        erase::unless_used(&mut tx, (client, ObjectKind::Capture), &capture.sha256, epoch).await?;
+    }
+    erase::enqueue(&mut tx, client, now).await?;
+    jobs::finish(&mut tx, job).await?;
+    Ok(Database::commit(tx).await?)
 }
 
 /// Makes the pictures durable, before anything names them.
@@ -210,7 +222,7 @@ async fn keep(
         record_object(tx, client, ObjectKind::Capture, &capture.sha256, size, now).await?;
     }
     let pictures: Vec<_> = kept.captures.iter().map(|c| c.sha256.clone()).collect();
-    intake::use_objects(tx, client, ObjectKind::Capture, &pictures, study.study).await?;
+    use_objects(tx, client, ObjectKind::Capture, &pictures, study.study).await?;
     let said = message.digest();
     let event = match case_version {
         0 => CaseEvent::Kept,

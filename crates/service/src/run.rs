@@ -17,13 +17,13 @@ use utoipa::openapi::OpenApi;
 
 use crate::clients::Caller;
 use crate::config::Config;
+use crate::erase::{ERASE, Erase};
 use crate::error::ServiceError;
-use crate::forget::{ERASE, Erase};
 use crate::pool::{CodecFactory, ReaderPool};
 use crate::read_job::{READ, ReadJob};
 use crate::reading::ReadStudy;
 use crate::service::Service;
-use crate::{api, link, meter, undertaker};
+use crate::{admission, api, link, meter, undertaker};
 
 /// How long a check of readiness may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -120,7 +120,7 @@ impl EdgeDoor {
         let http = HttpConfig { bind, auth: Auth::Token, header_seconds: 60, ..config.http.clone() };
         let http = HttpConfig { tls: None, ..http };
         let tls = Arc::new(authority.server_config(&config.link.all_names(), service.clock.now())?);
-        let router = overread_http::around(link::mutual_router(Arc::clone(service)), &http);
+        let router = overread_http::around(admission::router(Arc::clone(service)), &http);
         Ok(Some(Self { listener: overread_http::bind(&http)?, http, router, tls }))
     }
 

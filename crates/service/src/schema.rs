@@ -152,3 +152,68 @@ CREATE TABLE forgotten (
   forgotten_at BIGINT NOT NULL,
   PRIMARY KEY (client, study)
 )";
+
+#[cfg(test)]
+mod tests {
+    use overread_store::Database;
+    use overread_wire::{Cursor, ResultMessage, StudyManifest};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::service::Bell;
+    use crate::{forget, outbox};
+
+    /// A database as the release before left it: one study with one result that its edge has not taken.
+    async fn before(address: &str) {
+        let database = Database::open(address, "service", &MIGRATIONS[..2]).await.unwrap();
+        let manifest: StudyManifest =
+            serde_json::from_str(include_str!("../../wire/tests/golden/study-1.json")).unwrap();
+        let result = include_str!("../../wire/tests/golden/result-1.json");
+        let image = manifest.instances[0].sha256.to_string();
+        let text = serde_json::to_string(&manifest).unwrap();
+        let result: ResultMessage = serde_json::from_str(result).unwrap();
+        let captures = serde_json::to_string(&result.captures).unwrap();
+        let message = serde_json::to_string(&result).unwrap();
+        let mut tx = database.begin().await.unwrap();
+        for sql in [
+            "UPDATE counters SET last = 5 WHERE name = 'outbox'".to_owned(),
+            "UPDATE cursors SET safe = 4".to_owned(),
+            format!("INSERT INTO objects VALUES ('default', 'image', '{image}', 12, 0)"),
+            "INSERT INTO studies VALUES (1, 'default', '2.25.1', 2)".to_owned(),
+            format!("INSERT INTO study_versions VALUES (1, 2, '{text}', 0)"),
+            "INSERT INTO cases VALUES (1, 'default', 1, 'p', 1, 'released', '', 1, 0, 0)".to_owned(),
+            format!(
+                "INSERT INTO readings VALUES (1, 1, 2, 'e', 'review-all', 1, '{{}}', '{captures}', '{{}}', 0)"
+            ),
+            format!("INSERT INTO outbox VALUES (5, 'default', 1, '{message}', 0)"),
+        ] {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
+        }
+        Database::commit(tx).await.unwrap();
+        database.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_the_release_before_left_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("sqlite://{}", folder.path().join("a.db").display());
+        before(&address).await;
+        let database = Database::open(&address, "service", MIGRATIONS).await.unwrap();
+        forget::index(&database).await.unwrap();
+        let (_keep, mut bell) = watch::channel(Bell::default());
+        let wait = std::time::Duration::ZERO;
+        let now = overread_domain::Millis(1);
+        let page = outbox::results(&database, "default", Cursor(4), wait, &mut bell, now).await.unwrap();
+        assert_eq!((page.results.len(), page.next), (1, Cursor(5)), "the edge's cursor means what it meant");
+        let mut conn = database.read().await.unwrap();
+        let uses = sqlx::query("SELECT kind FROM object_uses WHERE study_id = 1 ORDER BY kind");
+        let uses: Vec<String> = uses
+            .fetch_all(&mut *conn)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| sqlx::Row::try_get(row, 0).unwrap())
+            .collect();
+        assert_eq!(uses, ["capture", "image"]);
+    }
+}

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::error::db;
 use crate::read_job::READ;
 use crate::service::{Service, Told};
-use crate::{cases, clients, forget, intake, meter, outbox};
+use crate::{cases, clients, erase, intake, meter, outbox};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ async fn tidy(service: &Service) -> Result<(), StoreError> {
         clients::list(&service.database).await?.into_iter().map(|c| c.client).collect();
     service.uploads.sweep(&clients).await?;
     for client in &clients {
-        forget::release_unused(&service.database, client, service.clock.now()).await?;
+        erase::release_unused(&service.database, client, service.clock.now()).await?;
     }
     service.common.wake.notify_waiters();
     Ok(())

@@ -45,6 +45,23 @@ struct Turns {
     called: Notify,
 }
 
+/// Somebody who waits to write. Its request may end while it does.
+struct Waits(Arc<Turns>);
+
+impl Waits {
+    fn begin(turns: &Arc<Turns>) -> Self {
+        turns.waiting.fetch_add(1, Ordering::SeqCst);
+        turns.called.notify_waiters();
+        Self(Arc::clone(turns))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// The right to write to an unfinished object.
 pub(crate) struct Upload {
     path: PathBuf,
@@ -74,10 +91,9 @@ impl Uploads {
     pub(crate) async fn turn(&self, client: &str, hash: &ContentHash) -> Upload {
         let path = self.folder.join(client).join(hash.as_str());
         let turns = self.turns_of(&path);
-        turns.waiting.fetch_add(1, Ordering::SeqCst);
-        turns.called.notify_waiters();
+        let waits = Waits::begin(&turns);
         let turn = Arc::clone(&turns.writing).lock_owned().await;
-        turns.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(waits);
         Upload { path, turns, _turn: turn }
     }
 
@@ -89,10 +105,11 @@ impl Uploads {
         Arc::clone(turns.entry(path.to_owned()).or_default())
     }
 
-    /// Removes the oldest unfinished objects of a client until another one of so many bytes fits among them.
-    pub(crate) async fn make_room(&self, client: &str, length: u64, most: u64) -> Result<(), StoreError> {
-        let folder = self.folder.join(client);
+    /// Removes the oldest unfinished objects of the same client until this one, of so many bytes, fits among them.
+    pub(crate) async fn make_room(&self, upload: &Upload, length: u64, most: u64) -> Result<(), StoreError> {
+        let folder = upload.path.parent().unwrap_or(&self.folder).to_owned();
         let mut found = listed(folder.clone()).await?;
+        found.retain(|(path, ..)| *path != upload.path);
         found.sort_by_key(|(_, written, _)| *written);
         let mut bytes: u64 = found.iter().map(|(.., bytes)| bytes).sum();
         let mut count = found.len();
@@ -233,6 +250,19 @@ impl Upload {
     pub(crate) async fn discard(&self) -> Result<(), Problem> {
         Ok(remove(&self.path).await?)
     }
+}
+
+/// Takes a body that nobody needs: whoever is still sending would not hear the answer.
+pub(crate) async fn drain(body: Body, limit: u64) -> Result<(), Problem> {
+    let mut parts = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(part) = parts.next().await {
+        bytes += part.map_err(|e| Problem::of_body(&e))?.len() as u64;
+        if bytes > limit {
+            return Err(too_large(limit));
+        }
+    }
+    Ok(())
 }
 
 /// Where decoded bytes go, and how many may.

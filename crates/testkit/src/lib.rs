@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`tools`] knows where `./x setup` put things and what is in the samples; [`process`] starts programs, waits for
 //! conditions and ends what it started; [`http`] is a plain HTTP client. The peers: [`Orthanc`], [`dcmtk`], [`Postgres`], [`S3`]. [`Overread`]
-//! runs the built binary and kills it. [`ledger`] remembers what was acknowledged; [`strace`] tells whether it was on the disk by then.
+//! runs the built binary and kills it. [`PoorLine`] stands between two of ours.
+//! [`ledger`] remembers what was acknowledged; [`strace`] tells whether it was on the disk by then.
 //!
 //! Everything here blocks and panics where something is missing: a panic is how a test fails.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -14,6 +15,7 @@ pub mod ledger;
 mod networks;
 mod orthanc;
 mod overread;
+pub mod poor_line;
 mod postgres;
 pub mod process;
 mod s3;
@@ -26,6 +28,7 @@ pub use certificates::{Certificates, certificates};
 pub use networks::Network;
 pub use orthanc::{Orthanc, OrthancSetup};
 pub use overread::Overread;
+pub use poor_line::PoorLine;
 pub use postgres::Postgres;
 pub use process::{Process, wait_for, wait_until};
 pub use s3::S3;

@@ -41,6 +41,14 @@ pub enum LinkError {
         /// What it said.
         reason: String,
     },
+    /// The other side does not let this edge in: its token or certificate is unknown or was revoked. No study is at fault: all wait until a person has put it right.
+    #[error("the service at {address} does not let this edge in: {reason}")]
+    Barred {
+        /// Its address.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
     /// The other side will not take it however often it is sent: a person must look.
     #[error("the service at {address} refuses: {reason}")]
     Refused {
@@ -68,7 +76,7 @@ pub enum LinkError {
 impl LinkError {
     /// Whether trying again later can help.
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Busy { .. } | Self::Barred { .. })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The HTTP addresses of the link, below the service's base address, and the headers of an upload.
 //!
 //! Whoever asks is known by the certificate of its TLS connection, or on one machine by `Authorization: Bearer` with the link's token; [`ENROL`] alone asks
-//! for neither. Errors are answered as problem documents (RFC 9457): 410 is [`LinkError::Gone`](crate::LinkError::Gone), 4xx but 408 and 429 is
+//! for neither. Errors are answered as problem documents (RFC 9457): 410 is [`LinkError::Gone`](crate::LinkError::Gone), 401 and 403 are
+//! [`LinkError::Barred`](crate::LinkError::Barred), every other 4xx but 408 and 429 is
 //! [`LinkError::Refused`](crate::LinkError::Refused), all else [`LinkError::Busy`](crate::LinkError::Busy). JSON may come with `Content-Encoding: zstd`, and is
 //! answered so where `Accept-Encoding` allows it.
 //!

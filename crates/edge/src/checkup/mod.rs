@@ -71,7 +71,7 @@ async fn service(link: &LinkConfig, data: &Path) -> Vec<Check> {
         Err(e @ LinkError::Unreachable { .. }) => Check::failed(NAME, sentence(&e), Side::Either)
             .at("link.url")
             .change("start the service there, or correct the address; look at the firewall between"),
-        Err(e @ LinkError::Refused { .. }) => {
+        Err(e @ (LinkError::Barred { .. } | LinkError::Refused { .. })) => {
             Check::failed(NAME, sentence(&e), Side::Ours).at(key).change(change)
         }
         Err(e @ LinkError::Busy { .. }) => Check::failed(NAME, sentence(&e), Side::Peers)

@@ -37,6 +37,7 @@ impl HttpLink {
                     (offset, restarted) = (0, true);
                     continue;
                 }
+                Err(e @ LinkError::Barred { .. }) => return Err(e),
                 Err(e) if e.is_passing() && stuck < STUCK => e,
                 Err(e) => return Err(e),
             };

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod keeper;
+pub mod real;
 pub mod service;
 
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub struct Bench {
     pub config: Config,
     /// Finds text in pixels, where the configuration asks for it.
     pub detection: Option<Detection>,
+    /// Another service than `service`, from when it is opened again.
+    pub link: Option<LinkConfig>,
     clock: Clock,
     ticking: Arc<AtomicBool>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -70,6 +73,7 @@ impl Bench {
             dimse: config.dimse.bind.port(),
             config,
             detection: None,
+            link: None,
             clock,
             ticking,
             runtime: None,
@@ -82,7 +86,8 @@ impl Bench {
     /// Opens it on the same data, and waits until it is ready.
     pub fn again(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let link = LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
+        let mock = || LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
+        let link = self.link.clone().unwrap_or_else(mock);
         // Uncompressed pixels need no codec, so its process is never started.
         let codec = Arc::new(|| CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default()));
         let edge =

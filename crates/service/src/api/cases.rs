@@ -16,7 +16,7 @@ use sqlx::any::AnyRow;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{db, document};
-use crate::intake::{self, ObjectKind};
+use crate::objects::{self, ObjectKind};
 use crate::reading::Timings;
 use crate::release::ReadingRecord;
 use crate::service::Service;
@@ -361,7 +361,7 @@ pub async fn capture(
     let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
     let capture = index.and_then(|i| captures.get(i)).ok_or_else(none)?;
     let hash = std::slice::from_ref(&capture.sha256);
-    let places = intake::places(&service.database, &client, ObjectKind::Capture, hash).await?;
+    let places = objects::places(&service.database, &client, ObjectKind::Capture, hash).await?;
     let png = service.objects.get(places.values().next().ok_or_else(none)?).await?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
 }

@@ -1,6 +1,8 @@
 //! A service on a free port with stores in a temporary folder, and an edge that speaks to it over HTTP.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod edges;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
