@@ -40,7 +40,15 @@ fn full_range(grid: &ImageGrid) -> View {
 #[allow(clippy::float_cmp, reason = "the very value is what is meant")]
 fn extremes(grid: &ImageGrid) -> Option<View> {
     let (low, high) = range(&grid.samples);
-    let mark = |stored: f64| if stored == high { 1.0 } else if stored == low { 0.0 } else { 0.5 };
+    let mark = |stored: f64| {
+        if stored == high {
+            1.0
+        } else if stored == low {
+            0.0
+        } else {
+            0.5
+        }
+    };
     let plane = displayed(&grid.samples, mark);
     let count = |value: f32| plane.iter().filter(|v| **v == value).count();
     let some = [0.0, 1.0].map(count).into_iter().any(|n| n >= INK && n < plane.len() / 4);
