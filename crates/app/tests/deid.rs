@@ -44,7 +44,15 @@ fn a_bad_file_fails_alone_and_nothing_tells_who_the_patient_is() {
     let (input, out, report) =
         (folder.path().join("in"), folder.path().join("out"), folder.path().join("report.json"));
     originals(&input);
-    let output = deid(&input, &["--profile", "radiology", "--report", &report.to_string_lossy()], &out);
+    let profile = folder.path().join("ours.toml");
+    fs::write(
+        &profile,
+        "[profile]\nname = 'ours'\noptions = ['retain-dates-modified']\nburned_in = 'quarantine'\n",
+    )
+    .unwrap();
+    let more =
+        ["--profile", &profile.to_string_lossy(), "--report", &report.to_string_lossy(), "--no-second-look"];
+    let output = deid(&input, &more, &out);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(said.contains("1 of 3 files written, 1 quarantined, 1 failed"), "{said}");
@@ -85,7 +93,7 @@ fn a_key_makes_runs_alike_and_no_key_makes_them_strangers() {
     let key = folder.path().join("pseudonym.key").to_string_lossy().into_owned();
     let names = |more: &[&str], out: &str| {
         let out = folder.path().join(out);
-        let output = deid(&input, more, &out);
+        let output = deid(&input, &[more, &["--pixels-cleaned"]].concat(), &out);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         let files = written(&out);
         assert_eq!(files.len(), 1);
@@ -104,7 +112,7 @@ fn profiles_are_built_in_or_files_and_mistakes_are_named() {
     let (out, profile) = (folder.path().join("out"), folder.path().join("ours.toml"));
     let with = |text: &str| {
         fs::write(&profile, text).unwrap();
-        deid(&sample("US1_UNCI.dcm"), &["--profile", &profile.to_string_lossy()], &out)
+        deid(&sample("US1_UNCI.dcm"), &["--profile", &profile.to_string_lossy(), "--no-second-look"], &out)
     };
     let output =
         with("[profile]\nname = 'ours'\nburned_in = 'keep'\n[tags]\nreplace = { PatientID = 'TRIAL-7' }\n");
@@ -124,4 +132,38 @@ fn profiles_are_built_in_or_files_and_mistakes_are_named() {
     // The pixels of this one were cleaned elsewhere.
     let output = deid(&sample("US1_UNCI.dcm"), &["--pixels-cleaned"], &folder.path().join("cleaned"));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn text_in_pixels_is_removed_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out, report) =
+        (folder.path().join("in"), folder.path().join("out"), folder.path().join("report.json"));
+    fs::create_dir(&input).unwrap();
+    let drawn = folder.path().join("drawn");
+    fs::create_dir(&drawn).unwrap();
+    let made: Value =
+        serde_json::from_str(&peer("burned_in.py", &[Path::new("make"), drawn.as_path()])).unwrap();
+    let grey = made.as_array().unwrap().iter().find(|m| m["kind"] == "grey8-frames").unwrap();
+    fs::copy(grey["path"].as_str().unwrap(), input.join("QUIXOTE.dcm")).unwrap();
+    let output = deid(&input, &["--report", &report.to_string_lossy()], &out);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(written(&out).len(), 1);
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let pixels = &report["files"][0]["pixels"];
+    assert!(
+        !pixels["regions"].as_array().unwrap().is_empty() && pixels["share"].as_f64().unwrap() > 0.0,
+        "{pixels}"
+    );
+    assert_eq!(
+        (&pixels["frames"], pixels["read_again"].as_array().unwrap().len()),
+        (&3.into(), 3),
+        "{pixels}"
+    );
+    // Without ONNX Runtime nothing is sent on unseen.
+    let output = deid(&input, &["--onnxruntime", "/nonexistent"], &folder.path().join("blind"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--onnxruntime"), "{}", text(&output.stderr));
+    assert!(!folder.path().join("blind").exists());
 }

@@ -7,8 +7,11 @@ pub(crate) struct View {
     pub(crate) planes: Vec<Vec<f32>>,
 }
 
+/// The fewest pixels that a short text has.
+const INK: usize = 60;
+
 /// The ways in which a frame is shown to the detector. A grey frame is shown over its full range, where no text can hide
-/// beyond a window's ends, and through its VOI transforms, where faint text is not lost in a wide range.
+/// beyond a window's ends, through its VOI transform, where faint text is not lost in a wide range, and by its extreme values alone.
 pub(crate) fn views(grid: &ImageGrid) -> Vec<View> {
     let mut views = vec![full_range(grid)];
     if grid.channels == Channels::Grey {
@@ -17,6 +20,7 @@ pub(crate) fn views(grid: &ImageGrid) -> Vec<View> {
             let show = |stored: f64| voi.apply(grid.modality.apply(stored)) as f32;
             views.push(View { planes: vec![displayed(&grid.samples, show)] });
         }
+        views.extend(extremes(grid));
     }
     views
 }
@@ -29,6 +33,26 @@ fn full_range(grid: &ImageGrid) -> View {
     let channels = grid.channels.count();
     let plane = |c: usize| all.iter().skip(c).step_by(channels).copied().collect();
     View { planes: (0..channels).map(plane).collect() }
+}
+
+/// Only the least and the greatest value, on grey: machines write with them, and tissue that is as bright as the text has rarely
+/// the very same value. None where too few pixels have them.
+#[allow(clippy::float_cmp, reason = "the very value is what is meant")]
+fn extremes(grid: &ImageGrid) -> Option<View> {
+    let (low, high) = range(&grid.samples);
+    let mark = |stored: f64| {
+        if stored == high {
+            1.0
+        } else if stored == low {
+            0.0
+        } else {
+            0.5
+        }
+    };
+    let plane = displayed(&grid.samples, mark);
+    let count = |value: f32| plane.iter().filter(|v| **v == value).count();
+    let some = [0.0, 1.0].map(count).into_iter().any(|n| n >= INK && n < plane.len() / 4);
+    some.then_some(View { planes: vec![plane] })
 }
 
 /// Least and greatest finite value.
