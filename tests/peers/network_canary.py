@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A study that is marked wherever a patient can be named, and a search for the marks in all that somebody received.
 
-    network_canary.py make FOLDER [NAME]    writes a child's chest radiograph with marks in its header and in its pixels;
+    network_canary.py make FOLDER NAME HOW  writes a child's chest radiograph with marks in its pixels and in its header: HOW is
+                                            `everywhere`, or `once`, in one attribute each;
                                             prints {"path", "study", "patient_id", "patient_name", "accession", "marks": {kind: mark}}
     network_canary.py search PLACE...       searches files and folders; prints [[kind, how, place], ...], each kind, way and file once
 
@@ -48,23 +49,25 @@ def burn(data, text):
     data.PixelData = np.asarray(picture).tobytes()
 
 
-def make(folder, name):
+def make(folder, name, how):
     folder.mkdir(parents=True, exist_ok=True)
     (sample,) = make_samples.children(folder, argparse.Namespace(studies=1, count=1, seed=name, kind="children"))
     path = pathlib.Path(sample["path"])
     deid_canary.KEEP.update(STAYS)
     original = pydicom.dcmread(path)
-    deid_canary.plant(path, path)
+    if how == "everywhere":
+        deid_canary.plant(path, path)
     data = pydicom.dcmread(path)
     data.AnatomicRegionSequence = original.AnatomicRegionSequence
     for number, keyword in enumerate(["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]):
         setattr(data, keyword, f"{deid_canary.ROOT}.{zlib.crc32(name.encode())}.{number}")
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     data.PatientName, data.PatientID, data.AccessionNumber = f"ZZCANARY^{name}", MARKS["number"], "QXSECRET1"
-    data.BurnedInAnnotation = "YES"
-    data.add_new(0x00091001, "OB", base64.b64encode(b"ZZCANARY in base64"))
-    data.add_new(0x00090010, "LO", "MAKER")
-    data.OriginalAttributesSequence = Sequence([])
+    data.PatientBirthDate, data.StudyDate, data.BurnedInAnnotation = MARKS["birth date"], MARKS["date"], "YES"
+    if how == "everywhere":
+        data.add_new(0x00091001, "OB", base64.b64encode(b"ZZCANARY in base64"))
+        data.add_new(0x00090010, "LO", "MAKER")
+        data.OriginalAttributesSequence = Sequence([])
     burn(data, "QUIXOTE 7743219")
     data.save_as(path)
     return {
@@ -162,7 +165,7 @@ def main():
     warnings.simplefilter("ignore")
     pydicom.config.settings.reading_validation_mode = pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
     if sys.argv[1] == "make":
-        print(json.dumps(make(pathlib.Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "One")))
+        print(json.dumps(make(pathlib.Path(sys.argv[2]), *sys.argv[3:])))
     else:
         print(json.dumps(search(sys.argv[2:])))
 
