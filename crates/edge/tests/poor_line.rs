@@ -259,3 +259,23 @@ fn a_revoked_edge_keeps_its_studies_until_it_is_let_in_again() {
     wait_until("it is sent", PATIENCE, || bench.studies() == ["sent"]);
     assert_eq!((service.rows("studies"), bench.jobs("dead").len()), (1, 0));
 }
+
+#[test]
+fn a_study_crosses_a_line_that_breaks_all_the_time() {
+    let service = Real::start();
+    let line = PoorLine::start(service.address, poor(5));
+    let scp = Storescp::start("KEEPER", &[]);
+    let mut bench = Bench::start(|config| {
+        config.destinations.insert("pacs".into(), pacs(scp.port(), "KEEPER", false));
+    });
+    bench.crash();
+    let (mut link, _) = service.enrol(service.address.port(), bench.data(), &service.code("clinic"));
+    link.url = format!("https://localhost:{}", line.port());
+    bench.link = Some(link);
+    bench.again();
+    bench.send(&bench.ct("poor", 2, 6));
+    bench.until_deliveries("pacs", &["delivered"; 2]);
+    assert_eq!((bench.studies(), service.rows("studies")), (vec!["sent".to_owned(); 2], 2));
+    assert_eq!((service.rows("outbox"), scp.files().len(), bench.jobs("dead").len()), (2, 2, 0));
+    assert!(line.cuts() >= 3, "the line was not poor: {}", line.cuts());
+}
