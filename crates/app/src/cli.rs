@@ -60,6 +60,12 @@ pub enum Command {
     /// Make, list and revoke API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Change the master key of the edge's vault.
+    #[command(subcommand)]
+    Vault(crate::vault::VaultCommand),
+    /// Erase a patient from the edge and its service.
+    #[command(subcommand)]
+    Patient(crate::vault::PatientCommand),
     /// Print the configuration as it takes effect: every key, defaults too, secrets masked.
     Config(ConfigArgs),
     /// List the service's programs, or change how one's results are released.

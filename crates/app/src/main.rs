@@ -15,6 +15,7 @@ mod supervise;
 mod table;
 mod telemetry;
 mod token;
+mod vault;
 mod wrap;
 
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ fn main() -> ExitCode {
         Command::Status(args) => roles::block_on(operate::status(&args)),
         Command::Jobs(command) => roles::block_on(operate::jobs(&command)),
         Command::Audit(command) => roles::block_on(operate::audit(&command)),
+        Command::Vault(command) => roles::block_on(vault::vault(&command)),
+        Command::Patient(command) => roles::block_on(vault::patient(&command)),
         Command::Token(command) => roles::block_on(token::run(&command)),
         Command::Config(args) => config::Config::read(args.config.as_deref())
             .and_then(|config| config::effective(&config))

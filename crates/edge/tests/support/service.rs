@@ -58,6 +58,11 @@ impl Service {
         self.kept.studies.lock().unwrap().clone()
     }
 
+    /// The results that it has released, in order.
+    pub fn results(&self) -> Vec<ResultMessage> {
+        self.kept.results.lock().unwrap().clone()
+    }
+
     /// The studies that it was told to forget, and up to which version, in order.
     pub fn forgotten(&self) -> Vec<(String, u32)> {
         self.kept.forgotten.lock().unwrap().clone()
