@@ -52,8 +52,15 @@ fn settled(bench: &Bench, results: usize) {
     bench.until_idle();
 }
 
+/// Sends images, and lets the quiet period pass once all are there.
+fn arrive(bench: &Bench, samples: &[Sample]) {
+    bench.send(samples);
+    bench.pass(31_000);
+}
+
 fn with_pacs(scp: &Storescp) -> Bench {
     Bench::start(|config| {
+        config.completion.quiet_seconds = 30.0;
         config.destinations.insert("pacs".into(), pacs(scp.port(), "PACS", false));
     })
 }
@@ -71,13 +78,13 @@ fn same(bench: &Bench, sample: &Sample) -> bool {
 fn nothing_is_left_of_an_erased_patient_and_a_copy_from_before_does_not_open() {
     let scp = Storescp::start("PACS", &[]);
     let mut bench = with_pacs(&scp);
-    let gone = bench.ct("gone", 1, 2);
-    let stays = bench.ct("stays", 1, 2);
-    bench.send(&gone);
-    // Another object under a UID of theirs.
-    bench.send(&[changed(&gone[0], "other.dcm", &["(0010,4000)=another"])]);
+    let gone = bench.ct("gone", 2, 2);
+    let (gone, stays) = (gone[..2].to_vec(), gone[2..].to_vec());
+    // Another object under a UID of theirs comes too.
+    let other = changed(&gone[0], "other.dcm", &["(0010,4000)=another"]);
+    arrive(&bench, &[gone.clone(), vec![other]].concat());
     settled(&bench, 1);
-    bench.send(&stays);
+    arrive(&bench, &stays);
     settled(&bench, 2);
     assert_eq!(bench.get("/api/v1/status")["conflicts"], 1);
     let (mut texts, others) = (marks(&gone[0]), marks(&stays[0]));
@@ -144,7 +151,7 @@ fn of_a_study_with_images_of_two_patients_the_others_go_out_anew() {
     let bench = with_pacs(&scp);
     let mut slices = bench.ct("mixed", 1, 3);
     slices[1] = changed(&slices[1], "mixed.dcm", &["(0010,0020)=CANARY-OTHER", "(0010,0021)=HOSP"]);
-    bench.send(&slices);
+    arrive(&bench, &slices);
     settled(&bench, 1);
     // Under no issuer, or as somebody else, nobody is erased.
     let answer = bench.erase("CANARY-OTHER", "");
@@ -164,7 +171,7 @@ fn of_a_study_with_images_of_two_patients_the_others_go_out_anew() {
     assert_eq!(bench.erase(&slices[0].patient_id, "").status, 202);
     bench.until_idle();
     assert!(bench.studies().is_empty());
-    bench.send(&slices[..1]);
+    arrive(&bench, &slices[..1]);
     wait_until("it is sent again", PATIENCE, || bench.service.studies().len() == 3);
     settled(&bench, 1);
     assert_eq!(bench.service.studies()[2].version, 3);
@@ -176,7 +183,7 @@ fn an_erasure_that_is_broken_off_anywhere_is_completed() {
     let scp = Storescp::start("PACS", &[]);
     let mut bench = with_pacs(&scp);
     let all = bench.ct("broken", 6, 1);
-    bench.send(&all);
+    arrive(&bench, &all);
     settled(&bench, all.len());
     let pseudonyms = pseudonyms(&bench);
     // Killed before the key is destroyed: the durable job is all there is.
