@@ -319,9 +319,9 @@ impl Vault {
         Ok(())
     }
 
-    /// Lets the database's log hold nothing of what was destroyed.
+    /// Lets no part of the database's files hold what was destroyed; they are small.
     pub(super) async fn scrub(&self) -> Result<(), EdgeError> {
-        Ok(self.0.database.checkpoint().await?)
+        Ok(self.0.database.rewrite().await?)
     }
 
     /// Forgets a key that is held in memory.
