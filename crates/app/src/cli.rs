@@ -51,6 +51,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Show how the running roles are.
     Status(Look),
+    /// List the edge's studies, or show what left of one and what came back.
+    #[command(subcommand)]
+    Study(StudyCommand),
     /// List durable jobs, or give dead letters another try.
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -66,6 +69,11 @@ pub enum Command {
     /// Erase a patient from the edge and its service.
     #[command(subcommand)]
     Patient(crate::vault::PatientCommand),
+    /// Let edges of other machines come to this service: make clients and one-time codes, list and revoke edges.
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Enrol this edge at a service on another machine, with a code that the service made.
+    Enrol(EnrolArgs),
     /// Print the configuration as it takes effect: every key, defaults too, secrets masked.
     Config(ConfigArgs),
     /// List the service's programs, or change how one's results are released.
@@ -150,14 +158,15 @@ pub struct ClassifyArgs {
     pub allow_untrusted: bool,
 }
 
-/// De-identify DICOM headers by a profile, and look a second time at what goes out. Pixels are not looked at.
+/// De-identify DICOM files by a profile: headers, and text that is burned into pixels; what goes out is looked at a second time.
 #[derive(Args)]
 #[command(after_help = "Examples:
   overread deid studies/ --out shared/ --report report.json
   overread deid studies/ --profile radiology --key pseudonym.key --out shared/
 
-Objects are written as STUDY/SERIES/INSTANCE.dcm under pseudonymous UIDs. What the second look finds, and what may show
-text in its pixels, is quarantined: nothing of it is written, and the report says why.
+Objects are written as STUDY/SERIES/INSTANCE.dcm under pseudonymous UIDs. What the second looks find in the bytes or read in the
+pixels, and pixels that cannot be cleaned, are quarantined: nothing of them is written, and the report says why. Removing text needs
+ONNX Runtime, reading pixels again needs Tesseract.
 
 Exit status: 0 every file was written; 1 nothing could be done; 2 the command line is wrong;
 3 some files were quarantined or failed, the others were written.")]
@@ -178,9 +187,12 @@ pub struct DeidArgs {
     /// that no later run can be linked to this one.
     #[arg(long, env = "OVERREAD_DEID_KEY", value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Text in the pixels of these files has been looked for and removed already.
+    /// Text in the pixels of these files has been looked for and removed already: they say so, and nothing looks at them.
     #[arg(long)]
     pub pixels_cleaned: bool,
+    /// Do not have Tesseract read what goes out.
+    #[arg(long)]
+    pub no_second_look: bool,
     /// Threads. Default: as many as there are cores.
     #[arg(long, value_name = "N", env = "OVERREAD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
@@ -234,6 +246,32 @@ pub struct Look {
     pub format: Lines,
     #[command(flatten)]
     pub reach: Reach,
+}
+
+#[derive(Subcommand)]
+pub enum StudyCommand {
+    /// List studies, the latest first.
+    Ls {
+        /// In this state alone, such as `held` or `quarantined`.
+        #[arg(long, value_parser = word)]
+        state: Option<String>,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show what left of a study, with the SHA-256 of all that was sent and what was done to it before, and what came back.
+    Manifest {
+        /// Our own id of the study, as `study ls` shows it.
+        #[arg(value_parser = word)]
+        id: String,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        reach: Reach,
+    },
 }
 
 #[derive(Subcommand)]
@@ -324,6 +362,76 @@ pub struct TokenPlace {
     #[arg(long, value_enum, default_value = "edge")]
     pub role: Role,
     /// Configuration file, in which the database is.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The commands work on the service's database itself, so they run where the service runs.
+#[derive(Subcommand)]
+pub enum ClientCommand {
+    /// Make a client: whoever sends studies, with one edge or several.
+    Add {
+        /// Its name: 1 to 32 lower-case letters, digits and hyphens.
+        name: String,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+    /// List clients and their edges.
+    Ls {
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Lines::Text)]
+        format: Lines,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+    /// Make a one-time code with which one edge can enrol; it is printed once.
+    Code {
+        /// The client.
+        name: String,
+        /// Hours for which it can be used.
+        #[arg(long, default_value_t = 24, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=720))]
+        hours: u32,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+    /// Revoke an edge from its next request on.
+    Revoke {
+        /// The edge's id, as `overread client ls` prints it.
+        edge: String,
+        #[command(flatten)]
+        place: ClientPlace,
+    },
+}
+
+/// Which service.
+#[derive(Args)]
+pub struct ClientPlace {
+    /// Configuration file, in which the service's database and data folder are.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What `overread enrol` takes.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  overread enrol --url https://reader.example:8443 ove_…
+  overread enrol --url https://reader.example:8443 - < code.txt
+
+The edge's key is made here and never leaves. The code says which service to trust. Broken off, the command can be repeated
+with the same code. Then write url = \"https://reader.example:8443\" below [link], without a token.")]
+pub struct EnrolArgs {
+    /// The code that `overread client code` printed; `-` reads it from standard input, where no other user can see it.
+    pub code: String,
+    /// The service's address. Default: `link.url` of the configuration.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// How people at the service shall call this edge. Default: the machine's name.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Enrol again, although this edge has a certificate: the old one is replaced.
+    #[arg(long)]
+    pub again: bool,
+    /// Configuration file, in which the edge's data folder is.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

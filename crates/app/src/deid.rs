@@ -9,38 +9,98 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use overread_deid::pixels::second_look::SecondLook;
+use overread_deid::profile::BurnedIn;
 use overread_deid::report::{FileReport, Outcome};
-use overread_deid::{Deidentifier, Folder, Pixels, Profile, PseudonymKey, Verdict, profile};
+use overread_deid::{
+    Detection, Eyes, Folder, Gate, Leaving, Look, Looks, Policy, Profile, PseudonymKey, profile,
+};
 use overread_dicom::read::Limits;
 use overread_domain::sentence;
 use overread_read::batch;
 use overread_read::intake;
 use serde_json::json;
 
-use crate::cli::DeidArgs;
-use crate::{SOME_FAILED, table};
+use crate::cli::{DeidArgs, Shared};
+use crate::{SOME_FAILED, library, roles, table};
 
-pub fn run(args: &DeidArgs) -> Result<ExitCode> {
-    let deidentifier = Deidentifier::new(profile(&args.profile)?, key(args.key.as_deref())?);
-    let folder = Folder::new(&args.out).with_context(|| format!("making {}", args.out.display()))?;
+pub fn run(shared: &Shared, args: &DeidArgs) -> Result<ExitCode> {
     let found = originals(args)?;
     if found.is_empty() {
         bail!("no files were found in the paths given");
     }
-    let mut report = Report::start(args.report.as_deref(), deidentifier.profile())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = args.workers.map_or(cores, usize::from).min(found.len());
-    let pixels = if args.pixels_cleaned { Pixels::Cleaned } else { Pixels::Unseen };
+    let profile = profile(&args.profile)?;
+    let gate = gate(shared, args, profile.clone())?;
+    let mut report = Report::start(args.report.as_deref(), &profile)?;
+    let folder = Folder::new(&args.out).with_context(|| format!("making {}", args.out.display()))?;
+    let mut looks = looks(&found, &gate, workers)?;
+    let (order, sample) = (looks.order(), looks.sample());
+    // What the sample of a series shows decides about its other images.
+    for part in [&order[..sample], &order[sample..]] {
+        let mut seen = Vec::new();
+        batch::in_order(
+            part,
+            workers.min(part.len()),
+            || Ok::<_, anyhow::Error>(()),
+            |(), place| (*place, answer(&found[*place], &gate, looks.at(*place), &folder)),
+            |(place, answered)| {
+                report.take(&answered);
+                seen.push((place, shows_text(&answered)));
+            },
+        )?;
+        seen.into_iter().for_each(|(place, text)| looks.note(place, text));
+    }
+    report.finish(args.report.as_deref())
+}
+
+/// The gate of the profile, with the eyes that it needs.
+fn gate(shared: &Shared, args: &DeidArgs, profile: Profile) -> Result<Gate> {
+    let key = key(args.key.as_deref())?;
+    let policy = Policy {
+        cleaned_elsewhere: args.pixels_cleaned,
+        ..Policy::of(&profile, !args.no_second_look && !args.pixels_cleaned)
+    };
+    let detection = (policy.pixels == BurnedIn::Clean && !policy.cleaned_elsewhere)
+        .then(|| Detection::load(&library::onnxruntime(shared)?, 1).map_err(anyhow::Error::from))
+        .transpose()
+        .context("text cannot be removed from pixels; name ONNX Runtime with --onnxruntime, or take a profile with burned_in = \"quarantine\"")?;
+    let second_look = if policy.second_look { SecondLook::find(Path::new("tesseract")) } else { None };
+    if policy.second_look && second_look.is_none() {
+        bail!("Tesseract, which reads the outgoing pixels, is missing; install it, or say --no-second-look");
+    }
+    let eyes = Eyes { detection, second_look, codec: roles::codec_factory()? };
     // Whole slides are larger than what is read for a finding; pixel data go by in pieces.
     let limits = Limits { file_bytes: u64::MAX, ..Limits::default() };
+    Ok(Gate::by_profile(profile, key, policy, eyes, limits)?)
+}
+
+/// Which files are looked at closely: slices by series, every other file.
+fn looks(found: &[intake::Found], gate: &Gate, workers: usize) -> Result<Looks> {
+    let mut series = Vec::with_capacity(found.len());
+    let of = |file: &intake::Found| {
+        let path = file.as_ref().ok()?;
+        // A defect met here is met again, and told, when the file has its turn.
+        catch_unwind(AssertUnwindSafe(|| gate.sampled_series(path).ok().flatten())).ok().flatten()
+    };
     batch::in_order(
-        &found,
+        found,
         workers,
         || Ok::<_, anyhow::Error>(()),
-        |(), file| answer(file, &deidentifier, &folder, pixels, &limits),
-        |answered| report.take(&answered),
+        |(), file| of(file),
+        |uid| series.push(uid),
     )?;
-    report.finish(args.report.as_deref())
+    let keys = series.into_iter().enumerate().map(|(at, uid)| uid.unwrap_or_else(|| format!("file {at}")));
+    Ok(Looks::new(keys.collect::<Vec<_>>().iter().map(String::as_str)))
+}
+
+/// Whether a file tells that its series shows text.
+fn shows_text(report: &FileReport) -> bool {
+    match &report.outcome {
+        Outcome::Written { object, .. } => !object.pixels.regions.is_empty(),
+        Outcome::Quarantined { .. } | Outcome::Failed { .. } => true,
+    }
 }
 
 /// A built-in profile, or the one in a file.
@@ -61,7 +121,8 @@ fn key(file: Option<&Path>) -> Result<PseudonymKey> {
 
 /// The files of the paths, without what an earlier run wrote into the folder.
 fn originals(args: &DeidArgs) -> Result<Vec<intake::Found>> {
-    let out = args.out.canonicalize().with_context(|| format!("finding {}", args.out.display()))?;
+    // A folder that is not there holds nothing of an earlier run.
+    let Ok(out) = args.out.canonicalize() else { return Ok(intake::files(&args.paths)) };
     let real = |path: &Path| path.canonicalize().unwrap_or_default();
     let mut found = intake::files(&args.paths);
     if args.paths.iter().any(|path| out.starts_with(real(path))) {
@@ -70,13 +131,7 @@ fn originals(args: &DeidArgs) -> Result<Vec<intake::Found>> {
     Ok(found)
 }
 
-fn answer(
-    found: &intake::Found,
-    deidentifier: &Deidentifier,
-    folder: &Folder,
-    pixels: Pixels,
-    limits: &Limits,
-) -> FileReport {
+fn answer(found: &intake::Found, gate: &Gate, look: Look, folder: &Folder) -> FileReport {
     let failed = |input: &PathBuf, reason: String| FileReport {
         input: input.clone(),
         outcome: Outcome::Failed { reason },
@@ -86,11 +141,11 @@ fn answer(
         Err((folder, why)) => return failed(folder, why.clone()),
     };
     // Files come from anywhere; a defect that one of them meets must not stop the others.
-    let taken = catch_unwind(AssertUnwindSafe(|| folder.take(deidentifier, input, pixels, limits)));
+    let taken = catch_unwind(AssertUnwindSafe(|| folder.take(gate, input, look)));
     let outcome = match taken {
-        Ok(Ok((Verdict::Written(object), Some(output)))) => Outcome::Written { output, object },
-        Ok(Ok((Verdict::Quarantined(reasons), _))) => Outcome::Quarantined { reasons },
-        Ok(Ok((Verdict::Written(_), None))) => {
+        Ok(Ok((Leaving::Clean(object), Some(output)))) => Outcome::Written { output, object },
+        Ok(Ok((Leaving::Quarantined(reasons), _))) => Outcome::Quarantined { reasons },
+        Ok(Ok((Leaving::Clean(_), None))) => {
             return failed(input, "the object was written to no file; this is a defect".into());
         }
         Ok(Err(error)) => return failed(input, sentence(&error)),
@@ -194,6 +249,8 @@ fn create(path: &Path, profile: &Profile) -> Result<BufWriter<std::fs::File>> {
         "profile": profile.name(),
         "standard": format!("DICOM PS3.15 {} Annex E", profile::EDITION),
         "options": profile.options().iter().collect::<Vec<_>>(),
+        "burned_in": profile.burned_in(),
+        "recognizable_features": profile.recognizable(),
     });
     let head = serde_json::to_string(&head)?;
     write!(file, "{},\"files\":[", head.trim_end_matches('}'))?;

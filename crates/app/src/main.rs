@@ -3,6 +3,7 @@
 mod ask;
 mod classify;
 mod cli;
+mod client;
 mod config;
 mod deid;
 mod doctor;
@@ -11,6 +12,7 @@ mod operate;
 mod packs;
 mod page;
 mod roles;
+mod study;
 mod supervise;
 mod table;
 mod telemetry;
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
         Command::All(args) => supervise::all(&cli.shared, &args),
         Command::Edge(args) => {
             supervise::die_with_parent();
-            roles::edge(&args)
+            roles::edge(&cli.shared, &args)
         }
         Command::Service(args) => {
             supervise::die_with_parent();
@@ -58,18 +60,21 @@ fn main() -> ExitCode {
         }
         Command::Doctor(args) => roles::block_on(doctor::run(&cli.shared, &args)),
         Command::Status(args) => roles::block_on(operate::status(&args)),
+        Command::Study(command) => roles::block_on(study::run(&command)),
         Command::Jobs(command) => roles::block_on(operate::jobs(&command)),
         Command::Audit(command) => roles::block_on(operate::audit(&command)),
         Command::Vault(command) => roles::block_on(vault::vault(&command)),
         Command::Patient(command) => roles::block_on(vault::patient(&command)),
         Command::Token(command) => roles::block_on(token::run(&command)),
+        Command::Client(command) => roles::block_on(client::run(&command)),
+        Command::Enrol(args) => roles::block_on(client::enrol(&args)),
         Command::Config(args) => config::Config::read(args.config.as_deref())
             .and_then(|config| config::effective(&config))
             .and_then(|text| table::print(text.trim_end()))
             .map(|()| ExitCode::SUCCESS),
         Command::Program(command) => roles::block_on(operate::program(&command)),
         Command::Pack(command) => packs::run(&cli.shared, &command),
-        Command::Deid(args) => deid::run(&args),
+        Command::Deid(args) => deid::run(&cli.shared, &args),
         Command::Wrap(args) => wrap::run(&args),
         Command::Schema => {
             table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)

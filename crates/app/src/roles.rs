@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use overread_deid::Detection;
 use overread_dicom::read::{CodecHost, CodecLimits};
-use overread_domain::Clock;
+use overread_domain::{Clock, sentence};
 use overread_edge::{Edge, LinkConfig};
 
 use crate::cli::{CODEC_WORKER, RoleArgs, Shared};
@@ -13,17 +14,36 @@ use crate::config::Config;
 use crate::library;
 
 /// Runs the hospital's role until it is told to end.
-pub fn edge(args: &RoleArgs) -> Result<ExitCode> {
+pub fn edge(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
     let config = Config::read(args.config.as_deref())?;
     let (edge, link): (overread_edge::Config, LinkConfig) =
         (config.section("edge")?, config.section("link")?);
     let offset = i16::try_from(chrono::Local::now().offset().local_minus_utc() / 60).unwrap_or(0);
     let codec = codec_factory()?;
+    let detection = detection(shared, &config, &edge)?;
     runtime()?.block_on(async move {
         let shutdown = shutdown()?;
-        let edge = Edge::open(edge, &link, codec, offset, Clock::machine()).await?;
+        let edge = Edge::open(edge, &link, codec, detection, offset, Clock::machine()).await?;
         edge.serve(shutdown).await?;
         Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The text detector, if the edge is to remove text from pixels.
+fn detection(shared: &Shared, config: &Config, edge: &overread_edge::Config) -> Result<Option<Detection>> {
+    if !edge.cleans_pixels().map_err(|e| config.refuse(&e.key, &e.problem))? {
+        return Ok(None);
+    }
+    // Two studies are sent at once.
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+    let loaded = Detection::load(&library::onnxruntime(shared)?, threads);
+    loaded.map(Some).map_err(|e| {
+        let change =
+            "name ONNX Runtime with --onnxruntime, or set pixels = \"keep\" to send pixels as they are";
+        config.refuse(
+            "edge.deid.pixels",
+            &format!("text cannot be removed from pixels: {}; {change}", sentence(&e)),
+        )
     })
 }
 
@@ -48,7 +68,7 @@ pub fn service(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
 }
 
 /// Makes hosts of the codecs' child, which is this binary.
-fn codec_factory() -> Result<Arc<dyn Fn() -> CodecHost + Send + Sync>> {
+pub fn codec_factory() -> Result<Arc<dyn Fn() -> CodecHost + Send + Sync>> {
     let binary = std::env::current_exe().context("the binary does not know where it lies")?;
     Ok(Arc::new(move || CodecHost::new(binary.clone(), vec![CODEC_WORKER.into()], CodecLimits::default())))
 }

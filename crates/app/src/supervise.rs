@@ -27,6 +27,9 @@ pub fn all(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
     check(&config)?;
     let (edge, service) = parts(&config)?;
     let mut extra: Vec<OsString> = Vec::new();
+    // Both need ONNX Runtime: one finds text in pixels, the other reads them.
+    let library: Vec<OsString> =
+        shared.onnxruntime.iter().flat_map(|file| ["--onnxruntime".into(), file.into()]).collect();
     let folders = shared.packs.iter().map(|folder| ("--packs", folder));
     let files = shared
         .trust
@@ -46,7 +49,7 @@ pub fn all(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
         let (stop, stopped) = watch::channel(false);
         let binary = std::env::current_exe().context("the binary does not know where it lies")?;
         let mut service = tokio::spawn(keep(binary.clone(), "service", extra, service, stopped.clone()));
-        let mut edge = tokio::spawn(keep(binary, "edge", vec![], edge, stopped));
+        let mut edge = tokio::spawn(keep(binary, "edge", library, edge, stopped));
         // A role that is kept ends only when it is asked to, or when its configuration is refused.
         let refused = tokio::select! {
             _ = term.recv() => None,

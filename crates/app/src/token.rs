@@ -58,7 +58,7 @@ async fn database(place: &TokenPlace) -> Result<Database> {
 }
 
 /// Who does it, for the audit log: the user of this machine who runs the command.
-fn actor() -> String {
+pub fn actor() -> String {
     let user =
         std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
     format!("{user} at the command line")

@@ -12,7 +12,7 @@ fn start(auth: &str) -> (Overread, [(&'static str, String); 2]) {
     let (edge, service, dimse) = (free_port(), free_port(), free_port());
     let config = |folder: &Path| {
         format!(
-            "[edge]\ndata = \"{data}/edge\"\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n{auth}\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
+            "[edge]\nallow_burned_in = true\ndeid.recognizable_features = \"keep\"\ndata = \"{data}/edge\"\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n{auth}\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
              [service]\ndata = \"{data}/service\"\n[service.http]\nbind = \"127.0.0.1:{service}\"\n{auth}\n",
             data = folder.display()
         )

@@ -14,7 +14,7 @@ fn guarded() -> Overread {
     let (http, dimse) = (free_port(), free_port());
     let config = |folder: &Path| {
         format!(
-            "[edge]\ndata = \"{}\"\n[edge.http]\nbind = \"127.0.0.1:{http}\"\nauth = \"token\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
+            "[edge]\nallow_burned_in = true\ndeid.recognizable_features = \"keep\"\ndata = \"{}\"\n[edge.http]\nbind = \"127.0.0.1:{http}\"\nauth = \"token\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
              [link]\nurl = \"http://127.0.0.1:1\"\ntoken = \"0123456789abcdef0123456789abcdef\"\n",
             folder.join("edge").display()
         )

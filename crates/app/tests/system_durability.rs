@@ -25,7 +25,7 @@ impl Edge {
         let url = format!("http://127.0.0.1:{http}");
         let config = |folder: &Path| {
             format!(
-                "[edge]\ndata = \"{}/data\"\n[edge.http]\nbind = \"127.0.0.1:{http}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
+                "[edge]\nallow_burned_in = true\ndeid.recognizable_features = \"keep\"\ndata = \"{}/data\"\n[edge.http]\nbind = \"127.0.0.1:{http}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
                  [edge.completion]\nquiet_seconds = 3600.0\n[link]\nurl = \"http://127.0.0.1:{nobody}\"\ntoken = \"test\"\n",
                 folder.display()
             )

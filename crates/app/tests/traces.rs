@@ -45,7 +45,7 @@ fn a_request_becomes_a_span_with_its_route() {
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "200")];
     let config = |folder: &Path| {
         format!(
-            "[edge]\ndata = \"{}\"\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{}\"\n\
+            "[edge]\nallow_burned_in = true\ndeid.recognizable_features = \"keep\"\ndata = \"{}\"\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{}\"\n\
              [link]\nurl = \"http://127.0.0.1:1\"\ntoken = \"0123456789abcdef0123456789abcdef\"\n",
             folder.join("edge").display(),
             free_port()

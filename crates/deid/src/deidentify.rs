@@ -45,6 +45,11 @@ impl Deidentifier {
         Self { profile, key, lookout: Lookout::default() }
     }
 
+    /// The key.
+    pub(crate) fn key(&self) -> &PseudonymKey {
+        &self.key
+    }
+
     /// The profile.
     pub fn profile(&self) -> &Profile {
         &self.profile
@@ -99,7 +104,8 @@ impl Deidentifier {
         let mut engine = Engine::new(&self.profile, &self.key, &words, original);
         let mut object = engine.whole(original, class.as_str());
         let compressed = extent.as_ref().is_some_and(|e| e.length.is_none());
-        statement::put(&mut object, &self.profile, extent.is_some().then_some(pixels), compressed);
+        let faces = extent.is_some() && risk::shows_face(original, class.as_str());
+        statement::put(&mut object, &self.profile, extent.is_some().then_some(pixels), compressed, faces);
         put_character_set(&mut object, original);
         let mut reasons = repeats::reasons(&object, &words);
         let Engine { changes, dates, .. } = engine;
@@ -151,7 +157,7 @@ impl Deidentifier {
     }
 
     /// Whether an attribute stays by the profile's word: then its value is no find.
-    fn retains(&self, tag: Tag) -> bool {
+    pub(crate) fn retains(&self, tag: Tag) -> bool {
         match self.profile.overrides.get(&tag) {
             Some(exception) => *exception == Override::Step(Step::Keep),
             None => row(tag).is_some_and(|row| row.action(self.profile.options) == Action::Keep),

@@ -28,6 +28,12 @@ pub enum DeidError {
         "SOP Class UID (0008,0016) is not one of the standard; a private class may tell where it comes from"
     )]
     PrivateClass,
+    /// The second look found something of the original's identity in the outgoing bytes.
+    #[error("{found}; keep the object in the hospital")]
+    Repeats {
+        /// Which attribute's value, and where; never the value.
+        found: String,
+    },
     /// The data set could not be encoded.
     #[error("the pseudonymous data set cannot be encoded")]
     Encode(#[source] Box<dicom_object::WriteError>),

@@ -6,10 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use overread_dicom::read::Limits;
 use overread_domain::Uid;
 
-use crate::{DeidError, Deidentifier, Pixels, Verdict};
+use crate::{DeidError, Gate, GateError, Leaving, Look};
 
 /// A folder that takes de-identified objects as `STUDY/SERIES/INSTANCE.dcm`, each name a UID of the object.
 ///
@@ -31,39 +30,37 @@ impl Folder {
         Ok(Self { root: root.to_owned(), written: Mutex::default() })
     }
 
-    /// De-identifies an original into the folder. The path is relative to the folder; none if the original is quarantined.
+    /// Takes an original through a gate into the folder. The path is relative to the folder; none if the original is quarantined.
     ///
     /// # Errors
-    /// [`DeidError`]: the original cannot be read, lacks a UID, or its object cannot be written.
+    /// [`GateError`]: the original cannot be read, lacks a UID, or its object cannot be written.
     pub fn take(
         &self,
-        deidentifier: &Deidentifier,
+        gate: &Gate,
         original: &Path,
-        pixels: Pixels,
-        limits: &Limits,
-    ) -> Result<(Verdict, Option<PathBuf>), DeidError> {
+        look: Look,
+    ) -> Result<(Leaving, Option<PathBuf>), GateError> {
         // Readable as the user's own files are; the umask has the last word.
         let draft = tempfile::Builder::new()
             .prefix(".deid-")
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(&self.root)
             .map_err(DeidError::Write)?;
-        let verdict = deidentifier.write(original, pixels, limits, &mut draft.as_file())?;
-        let Verdict::Written(written) = &verdict else { return Ok((verdict, None)) };
-        let first =
-            self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(written.instance.clone());
+        let leaving = gate.pass(original, look, draft.path())?;
+        let Leaving::Clean(left) = &leaving else { return Ok((leaving, None)) };
+        let first = self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(left.instance.clone());
         if !first {
             let reason = "another file of this run has the same SOP Instance UID (0008,0018)".to_owned();
-            return Ok((Verdict::Quarantined(vec![reason]), None));
+            return Ok((Leaving::Quarantined(vec![reason]), None));
         }
-        let place = PathBuf::from(written.study.as_str()).join(written.series.as_str());
-        let name = place.join(format!("{}.dcm", written.instance));
+        let place = PathBuf::from(left.study.as_str()).join(left.series.as_str());
+        let name = place.join(format!("{}.dcm", left.instance));
         let kept = self.keep(draft, &place, &name);
         if kept.is_err() {
-            self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&written.instance);
+            self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&left.instance);
         }
         kept?;
-        Ok((verdict, Some(name)))
+        Ok((leaving, Some(name)))
     }
 
     fn keep(&self, draft: tempfile::NamedTempFile, place: &Path, name: &Path) -> Result<(), DeidError> {

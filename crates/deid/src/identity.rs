@@ -157,6 +157,52 @@ fn sort(element: &InMemElement) -> Option<Sort> {
     })
 }
 
+/// What must not be readable in pixels: an attribute and a token of capitals and digits without a sign between them.
+///
+/// Words of fewer than four letters, numbers of fewer than five characters, terms of the field and UIDs are left out: chance and anatomy spell them.
+pub(crate) fn readable(facts: &[Fact]) -> Vec<(Tag, String)> {
+    let mut tokens = BTreeSet::new();
+    for fact in facts {
+        let upper = fact.text.to_uppercase();
+        let words: Vec<&str> =
+            upper.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+        let mut add = |text: String, least: usize| {
+            if text.chars().count() >= least && !is_term(&text) {
+                tokens.insert((fact.tag, text));
+            }
+        };
+        match fact.sort {
+            Sort::Name => {
+                words.iter().for_each(|word| add((*word).to_owned(), 4));
+                if let [family, given, ..] = words[..] {
+                    add(format!("{family}{given}"), 7);
+                    add(format!("{given}{family}"), 7);
+                }
+            }
+            Sort::Number if upper.bytes().any(|b| b.is_ascii_digit()) => add(words.concat(), 5),
+            Sort::Place => words.iter().for_each(|word| add((*word).to_owned(), 5)),
+            Sort::Birth | Sort::Date => written(&fact.text).into_iter().for_each(|date| add(date, 7)),
+            Sort::Number | Sort::Uid => {}
+        }
+    }
+    tokens.into_iter().collect()
+}
+
+/// A date YYYYMMDD as people and machines write it, without signs.
+fn written(date: &str) -> Vec<String> {
+    const MONTHS: [&str; 12] =
+        ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+    let (Some(year), Some(month), Some(day)) = (date.get(..4), date.get(4..6), date.get(6..8)) else {
+        return Vec::new();
+    };
+    let name = month.parse::<usize>().ok().and_then(|m| MONTHS.get(m.wrapping_sub(1)));
+    let mut forms = vec![date[..8].to_owned(), format!("{day}{month}{year}"), format!("{month}{day}{year}")];
+    forms.extend(
+        name.into_iter().flat_map(|name| [format!("{day}{name}{year}"), format!("{name}{day}{year}")]),
+    );
+    forms
+}
+
 /// The words of an original that must not be repeated.
 pub(crate) struct Words(BTreeSet<String>);
 
@@ -219,6 +265,26 @@ mod tests {
         let mut texts: Vec<_> = found.iter().map(|f| f.text.as_str()).collect();
         texts.sort_unstable();
         assert_eq!(texts, ["1.2.3.4", "20200131", "Doe^Jane", "Hidden^Name"]);
+    }
+
+    #[test]
+    fn what_must_not_be_read_has_no_signs_and_no_terms() {
+        let fact = |sort, text: &str| Fact { sort, text: text.into(), tag: t::PATIENT_NAME };
+        let tokens = readable(&[
+            fact(Sort::Name, "Lee^Jane"),
+            fact(Sort::Number, "12-345/6"),
+            fact(Sort::Number, "7"),
+            fact(Sort::Place, "Dept of Radiology Springfield"),
+            fact(Sort::Birth, "19410203"),
+            fact(Sort::Uid, "1.2.3.4.5.6.7"),
+        ]);
+        let tokens: Vec<_> = tokens.iter().map(|(_, text)| text.as_str()).collect();
+        let dates = ["02031941", "03021941", "03FEB1941"];
+        assert_eq!(tokens[..3], dates, "{tokens:?}");
+        assert_eq!(
+            tokens[3..],
+            ["123456", "19410203", "FEB031941", "JANE", "JANELEE", "LEEJANE", "SPRINGFIELD"]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What leaves the hospital: pixels and what reading needs, without the patient.
 //!
-//! Two ways out, under one secret ([`key`]):
+//! Everything leaves through a [`Gate`]: text goes from the pixels, the object is made, and both are looked at again. Two ways, under one secret ([`key`]):
 //!
 //! - [`Pseudonymiser`] makes the minimal object that goes to the service. It is an allow list and no confidentiality profile: an
 //!   attribute that the list does not name is not in the result, at whatever depth. Beside it, [`facts`] are the coded values that
@@ -19,6 +19,7 @@ mod engine;
 mod error;
 pub mod facts;
 mod folder;
+mod gate;
 mod identity;
 pub mod key;
 mod look;
@@ -39,6 +40,7 @@ pub use engine::statement::Pixels;
 pub use error::DeidError;
 pub use facts::Facts;
 pub use folder::Folder;
+pub use gate::{Codec, Detection, Eyes, Gate, GateError, Leaving, Left, Look, Looks, PixelWork, Policy};
 pub use key::{PseudonymKey, UidKind};
 pub use profile::Profile;
 pub use pseudonym::{Pseudonymiser, Pseudonymous};

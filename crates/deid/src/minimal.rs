@@ -9,6 +9,7 @@ use dicom_object::InMemDicomObject;
 use overread_domain::Uid;
 
 use crate::allow::{Entry, OBJECT, Rule};
+use crate::engine::statement::{FACES, Pixels};
 use crate::names::Names;
 use crate::values::{code, decimal, integer, numbers, texts};
 
@@ -17,12 +18,27 @@ use crate::values::{code, decimal, integer, numbers, texts};
 /// There is no De-identification Method Code Sequence (0012,0064): its codes claim profiles and options of PS3.15
 /// Annex E, and (113100, DCM, "Basic Application Confidentiality Profile") asks for UIDs that stay consistent in every
 /// reference and for type 1 attributes with dummy values, where this object leaves both out. It claims none of them.
-const METHOD: [&str; 4] = [
-    "Overread minimal object",
-    "Only attributes on an allow list",
-    "Pixel data not inspected for burned-in text",
-    "Comments inside compressed streams not removed",
-];
+fn method(about: &About) -> Vec<String> {
+    let mut method =
+        vec!["Overread minimal object", "Only attributes on an allow list", about.pixels.method()];
+    if about.face {
+        method.push(FACES);
+    }
+    if about.compressed {
+        method.push("Comments inside compressed streams not removed");
+    }
+    method.into_iter().map(str::to_owned).collect()
+}
+
+/// What is known about the pixels that go with a minimal object.
+#[derive(Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) frames: u32,
+    pub(crate) compressed: bool,
+    pub(crate) pixels: Pixels,
+    /// A face can be rendered from its volume.
+    pub(crate) face: bool,
+}
 
 /// Type 2 attributes of modules that every image has: empty, because they tell who, where or when.
 const EMPTY: [(Tag, VR); 12] = [
@@ -50,7 +66,7 @@ pub(crate) struct Uids {
 }
 
 /// Makes the data set before the pixel data.
-pub(crate) fn minimal(original: &InMemDicomObject, uids: &Uids, frames: u32) -> InMemDicomObject {
+pub(crate) fn minimal(original: &InMemDicomObject, uids: &Uids, about: &About) -> InMemDicomObject {
     let mut object = InMemDicomObject::new_empty();
     for (tag, vr) in EMPTY {
         object.put(DataElement::new(tag, vr, PrimitiveValue::Empty));
@@ -67,21 +83,21 @@ pub(crate) fn minimal(original: &InMemDicomObject, uids: &Uids, frames: u32) -> 
         object.put(DataElement::new(tags::POSITION_REFERENCE_INDICATOR, VR::LO, PrimitiveValue::Empty));
     }
     if original.get(tags::NUMBER_OF_FRAMES).is_some() {
-        object.put(strings(tags::NUMBER_OF_FRAMES, VR::IS, vec![frames.to_string()]));
+        object.put(strings(tags::NUMBER_OF_FRAMES, VR::IS, vec![about.frames.to_string()]));
     }
-    statement(&mut object);
+    statement(&mut object, about);
     object
 }
 
 /// What the object says of itself (PS3.3 §C.7.1.1, §C.12.1).
-fn statement(object: &mut InMemDicomObject) {
+fn statement(object: &mut InMemDicomObject, about: &About) {
     // The attribute speaks of pixels too: where the original says that they tell who the patient is, so does the copy.
     let shown = [tags::BURNED_IN_ANNOTATION, tags::RECOGNIZABLE_VISUAL_FEATURES];
     let shown =
         shown.iter().any(|tag| object.get(*tag).and_then(|e| e.to_str().ok()).as_deref() == Some("YES"));
     let removed = if shown { "NO" } else { "YES" };
     object.put(strings(tags::PATIENT_IDENTITY_REMOVED, VR::CS, vec![removed.into()]));
-    object.put(strings(tags::DEIDENTIFICATION_METHOD, VR::LO, METHOD.map(str::to_owned).to_vec()));
+    object.put(strings(tags::DEIDENTIFICATION_METHOD, VR::LO, method(about)));
     object.put(strings(tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED, VR::CS, vec!["REMOVED".into()]));
 }
 

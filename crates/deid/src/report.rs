@@ -9,6 +9,8 @@ use dicom_dictionary_std::StandardDataDictionary;
 use overread_domain::Uid;
 use serde::{Serialize, Serializer};
 
+use crate::Left;
+
 /// What was done with an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,7 +68,7 @@ impl Changes {
 }
 
 /// What became of a file: a line of the site's own report. The path of the original may tell who the patient is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FileReport {
     /// The original.
     pub input: PathBuf,
@@ -76,7 +78,7 @@ pub struct FileReport {
 }
 
 /// What became of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// A de-identified object was written.
@@ -85,7 +87,7 @@ pub enum Outcome {
         output: PathBuf,
         /// The object.
         #[serde(flatten)]
-        object: Written,
+        object: Box<Left>,
     },
     /// It was not let out; the reasons.
     Quarantined {
@@ -100,7 +102,7 @@ pub enum Outcome {
 }
 
 /// A de-identified object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Study Instance UID of the object.
     pub study: Uid,

@@ -114,9 +114,9 @@ fn limit_of(which: &Which) -> Result<i64, Problem> {
 pub struct StudyView {
     /// Our own id.
     id: String,
-    /// `receiving`, `complete`, `sent`, `held`, `no-program` or `no-images`.
+    /// `receiving`, `complete`, `sent`, `held`, `quarantined`, `no-program` or `no-images`.
     state: String,
-    /// Why it is held.
+    /// Why it is held or quarantined.
     reason: Option<String>,
     /// How often it was complete.
     version: i64,
@@ -137,7 +137,7 @@ async fn studies(
     let limit = limit_of(&which)?;
     let mut conn = database.read().await.map_err(Problem::from)?;
     let rows = sqlx::query(
-        "SELECT s.id, s.state, s.version, s.program, s.last_at, CASE WHEN s.state = 'held' THEN s.reason END, (SELECT COUNT(*) FROM results r WHERE r.study_uid = s.study_uid AND r.state = 'filed')
+        "SELECT s.id, s.state, s.version, s.program, s.last_at, CASE WHEN s.state IN ('held', 'quarantined') THEN s.reason END, (SELECT COUNT(*) FROM results r WHERE r.study_uid = s.study_uid AND r.state = 'filed')
          FROM studies s WHERE ($1 = '' OR s.state = $1) ORDER BY s.last_at DESC, s.id LIMIT $2",
     )
     .bind(which.state.unwrap_or_default())

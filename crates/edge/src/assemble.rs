@@ -38,8 +38,6 @@ pub struct Assemble {
     pub rules: Matcher,
     /// Quiet period in milliseconds.
     pub quiet_ms: i64,
-    /// Whether studies go out whose images say that their pixels tell who the patient is.
-    pub allow_burned_in: bool,
     /// Opens what the rules look at.
     pub vault: Vault,
     /// Wakes the jobs.
@@ -105,28 +103,17 @@ impl Assemble {
         let now = self.clock.now();
         let images = facts(tx, &self.vault, study_uid).await?;
         let rule = self.rules.choose(&images);
-        let burned_in = images.iter().filter(|i| i.burned_in).count();
-        let held = burned_in > 0 && !self.allow_burned_in;
-        let reason = held.then(|| {
-            format!(
-                "{burned_in} of {} images say that text is burned into them (0028,0301), and pixels are sent as they are; edge.allow_burned_in = true lets \
-                 such studies out",
-                images.len()
-            )
-        });
         let (state, program, priority) = match rule {
             _ if images.is_empty() => ("no-images", None, overread_domain::Priority::Routine),
-            _ if held => ("held", None, overread_domain::Priority::Routine),
             Some(rule) => ("complete", Some(rule.name.clone()), rule.priority),
             None if self.rules.is_empty() => ("complete", None, overread_domain::Priority::Routine),
             None => ("no-program", None, overread_domain::Priority::Routine),
         };
         let version = if state == "complete" { version + 1 } else { version };
-        sqlx::query("UPDATE studies SET state = $1, version = $2, program = $3, reason = $4 WHERE id = $5")
+        sqlx::query("UPDATE studies SET state = $1, version = $2, program = $3, reason = NULL WHERE id = $4")
             .bind(state)
             .bind(version)
             .bind(program.clone())
-            .bind(reason)
             .bind(id.to_owned())
             .execute(&mut **tx)
             .await
@@ -143,32 +130,6 @@ impl Assemble {
             .await?;
         Ok(())
     }
-}
-
-/// Lets studies go on that were held, once the site allows them.
-///
-/// # Errors
-/// The database failed.
-pub async fn release_held(database: &Database, now: Millis) -> Result<(), EdgeError> {
-    let doing = || EdgeError::query("releasing studies that were held");
-    let mut tx = database.begin().await?;
-    let rows = sqlx::query(
-        "UPDATE studies SET state = 'receiving', reason = NULL WHERE state = 'held' RETURNING id",
-    )
-    .fetch_all(&mut *tx)
-    .await
-    .map_err(doing())?;
-    for row in rows {
-        let id: String = row.try_get(0).map_err(doing())?;
-        let payload = serde_json::json!({ "whole": true });
-        jobs::enqueue(
-            &mut tx,
-            &NewJob { kind: "complete", key: &id, payload, priority: 1, run_at: now },
-            now,
-        )
-        .await?;
-    }
-    Ok(Database::commit(tx).await?)
 }
 
 /// The facts of a study's received images.

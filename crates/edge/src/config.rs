@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use overread_http::HttpConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::deid::Deid;
 use crate::rules::Rule;
 use crate::vault::VaultConfig;
 
@@ -37,11 +38,12 @@ pub struct Config {
     /// Where results are delivered to, by name.
     #[serde(rename = "destination")]
     pub destinations: BTreeMap<String, Destination>,
-    /// Send studies whose images say that their pixels tell who the patient is: Burned In Annotation (0028,0301) is YES. Pixels are sent as they are, so
-    /// such a study is held otherwise.
+    /// Send pixels as they are: no text is removed from them, and nothing looks for it, not even where Burned In Annotation (0028,0301) is YES.
     pub allow_burned_in: bool,
     /// Where patients' keys lie, and what wraps them.
     pub vault: VaultConfig,
+    /// How images leave.
+    pub deid: Deid,
     /// What a file may cost.
     pub limits: Limits,
     /// Failed attempts after which a job waits for a person.
@@ -149,11 +151,47 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinkConfig {
-    /// The service's base address.
+    /// The service's base address: `https://` of the door where this edge enrolled; with a token also `http://` of this machine.
     pub url: String,
-    /// The token that both sides know.
+    /// The token that both sides know, instead of a certificate.
     #[serde(skip_serializing)]
     pub token: String,
+    /// Folder of this edge's key and certificate. Default: `link` in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+}
+
+impl LinkConfig {
+    /// Checks the address, and that nothing crosses a network in the clear.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and says what to write.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |problem: String| Err(ConfigError { key: "link.url".into(), problem });
+        if self.url.is_empty() {
+            return Ok(());
+        }
+        let Ok(url) = reqwest::Url::parse(&self.url) else {
+            return wrong("it is no address; write https://host:8443".into());
+        };
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let local =
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+        match url.scheme() {
+            "https" => Ok(()),
+            "http" if local => Ok(()),
+            "http" => wrong(format!(
+                "studies and the link's token would cross the network to {host} unencrypted; enrol this edge (`overread enrol --url https://{host}:8443 CODE`) and write \
+                 url = \"https://{host}:8443\" without a token"
+            )),
+            _ => wrong("an address of the link begins with https://".into()),
+        }
+    }
+
+    /// Where this edge's key and certificate lie.
+    pub fn folder(&self, data: &std::path::Path) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| data.join("link"))
+    }
 }
 
 const fn yes() -> bool {
@@ -175,6 +213,7 @@ impl Default for Config {
             destinations: BTreeMap::new(),
             allow_burned_in: false,
             vault: VaultConfig::default(),
+            deid: Deid::default(),
             limits: Limits::default(),
             max_attempts: 3,
             utc_offset_minutes: None,
@@ -242,6 +281,7 @@ impl Config {
         if !(0.0..=86_400.0).contains(&self.completion.quiet_seconds) {
             return wrong("edge.completion.quiet_seconds", "between 0 and 86400".into());
         }
+        self.pixel_policy()?;
         for (index, rule) in self.programs.iter().enumerate() {
             rule.check().map_err(|problem| ConfigError { key: format!("edge.program[{index}]"), problem })?;
             let missing = rule.destinations.iter().flatten().find(|d| !self.destinations.contains_key(*d));

@@ -11,6 +11,7 @@ use overread_wire::{Cursor, Link, ResultMessage};
 use sqlx::Row;
 use tokio::sync::{Notify, watch};
 
+use crate::departures;
 use crate::error::{EdgeError, sentence};
 use crate::vault::Vault;
 use crate::vault::erasure::{enter, last_version};
@@ -102,15 +103,20 @@ impl<L: Link> Inbox<L> {
             .fetch_optional(&mut **tx)
             .await
             .map_err(doing("finding a result's study"))?;
+        let column = || doing("reading a study");
+        let study: Option<(String, String)> = match study {
+            Some(row) => Some((row.try_get(0).map_err(column())?, row.try_get(1).map_err(column())?)),
+            None => None,
+        };
         let erased = last_version(tx, message.study.as_str()).await? >= i64::from(message.study_version);
         // A result that cannot be matched goes to no patient: it is put down for a person.
         let reason = match (&study, message.check()) {
             _ if erased => Some("what it read was erased meanwhile".to_owned()),
             (None, _) => Some("no study of ours has this pseudonym".to_owned()),
             (_, Err(e)) => Some(e.to_string()),
-            (Some(_), Ok(())) => None,
+            (Some((id, uid)), Ok(())) => departures::contradiction(tx, id, uid, message).await?,
         };
-        let (Some(study), None) = (study, reason.as_ref()) else {
+        let (Some((study_id, study_uid)), None) = (study, reason.as_ref()) else {
             let detail = serde_json::json!({ "pseudonym": message.study, "reason": reason });
             tracing::error!("a result was not taken: {}", reason.unwrap_or_default());
             audit::append(
@@ -126,9 +132,6 @@ impl<L: Link> Inbox<L> {
             .await?;
             return Ok(());
         };
-        let column = || doing("reading a study");
-        let (study_id, study_uid): (String, String) =
-            (study.try_get(0).map_err(column())?, study.try_get(1).map_err(column())?);
         let id = format!("{:032x}", rand::random::<u128>());
         let patient = match patient_of_study(tx, &self.vault, &study_uid).await {
             Ok(patient) if enter(tx, patient.id).await? => patient,
@@ -158,7 +161,7 @@ impl<L: Link> Inbox<L> {
         }
         let payload = serde_json::json!({ "study": study_id });
         jobs::enqueue(tx, &NewJob { kind: "file", key: &id, payload, priority: 1, run_at: now }, now).await?;
-        let detail = serde_json::json!({ "study": study_id, "program": message.program, "case_version": message.case_version, "edition": message.algorithm.edition });
+        let detail = serde_json::json!({ "study": study_id, "program": message.program, "case_version": message.case_version, "edition": message.algorithm.edition, "manifest": message.manifest, "result": message.digest() });
         audit::append(tx, &Event { at: now, actor: "edge", action: "result.received", subject: &id, detail })
             .await?;
         Ok(())

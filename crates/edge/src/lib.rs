@@ -1,7 +1,7 @@
 //! The hospital's role: it receives, assembles, sends, files and delivers, and it knows the patient.
 //!
 //! In reading order: [`config`] is what a site sets; [`door`], [`photographs`] and [`intake`] take images in, `commit` makes them durable, [`describe`] is what is kept beside them; [`assemble`] and
-//! [`rules`] tell when a study is complete and which program it is for; [`send`] gives it to the service over the [`link`]; [`inbox`] takes results
+//! [`rules`] tell when a study is complete and which program it is for; [`send`] takes it through the gate that [`deid`] sets up (`outgoing`: all images or none) and gives it to the service over the [`link`]; [`inbox`] takes results
 //! back, [`filing`] makes documents of them, [`deliver`] brings those to the PACS, `commitment` asks whether it keeps them; `deliveries` holds what became of
 //! each. Between each two lies a durable job. [`vault`] seals what tells who a patient is, and erases patients. [`checkup`] examines all of it before it runs, or while it does.
 //!
@@ -14,8 +14,10 @@ pub mod checkup;
 mod commit;
 mod commitment;
 pub mod config;
+pub mod deid;
 pub mod deliver;
 mod deliveries;
+mod departures;
 pub mod describe;
 pub mod door;
 mod error;
@@ -23,6 +25,8 @@ pub mod filing;
 pub mod inbox;
 pub mod intake;
 pub mod link;
+mod manifest_api;
+mod outgoing;
 mod photograph_form;
 pub mod photographs;
 mod role;

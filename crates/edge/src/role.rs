@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use overread_deid::{Pseudonymiser, UidKind};
+use overread_deid::Detection;
 use overread_dicom::read::Limits;
 use overread_dimse::ScpHandle;
 use overread_domain::Clock;
@@ -13,7 +13,7 @@ use overread_store::{Database, Objects, Runner, RunnerConfig, RunnerHandle, jobs
 use tokio::sync::{Notify, watch};
 
 use crate::archive::EdgeArchive;
-use crate::assemble::{Assemble, release_held};
+use crate::assemble::Assemble;
 use crate::commitment::{Commit, Reports};
 use crate::config::{Config, LinkConfig};
 use crate::deliver::Deliver;
@@ -26,7 +26,7 @@ use crate::link::HttpLink;
 use crate::rules::Matcher;
 use crate::schema::MIGRATIONS;
 use crate::vault::{self, SealedObjects, Vault};
-use crate::{api, door, photographs, send};
+use crate::{api, deid, door, manifest_api, photographs, send};
 
 /// How long running jobs are waited for at the end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -98,7 +98,8 @@ async fn vault_jobs(
 }
 
 impl Edge {
-    /// Opens database, objects, key and doors, recovers jobs, and starts to work.
+    /// Opens database, objects, key and doors, recovers jobs, and starts to work. `detection` finds text in pixels; without it an edge that is to remove
+    /// text ([`Config::cleans_pixels`]) does not start.
     ///
     /// # Errors
     /// What could not be opened.
@@ -106,10 +107,12 @@ impl Edge {
         config: Config,
         link: &LinkConfig,
         codec: overread_dicomweb::CodecFactory,
+        detection: Option<Detection>,
         utc_offset_minutes: i16,
         clock: Clock,
     ) -> Result<Self, EdgeError> {
         config.check()?;
+        link.check()?;
         let config = Arc::new(config);
         let database = Database::open(&config.database_url(), "edge", MIGRATIONS).await?;
         // Before anything is touched: without its key nothing is done.
@@ -117,15 +120,13 @@ impl Edge {
         let key = vault.pseudonym_key(&config.data.join("pseudonym.key")).await?;
         let objects = Objects::open(&config.objects_url(), &config.data.join("staging")).await?;
         let objects = SealedObjects::new(objects, vault.clone());
-        let pseudonymiser = Arc::new(Pseudonymiser::new(key));
-        let link = HttpLink::new(link).map_err(start("setting up the link"))?;
-        if config.allow_burned_in {
-            release_held(&database, clock.now()).await?;
-        }
-        let wake = Arc::new(Notify::new());
         let limits = Limits { file_bytes: config.limits.object_bytes, ..Limits::default() };
+        let gate = Arc::new(deid::gate(&config, key, detection, Arc::clone(&codec), limits.clone())?);
+        let link = HttpLink::open(link, &config.data).map_err(start("setting up the link"))?;
+        deid::release(&database, &config, clock.now()).await?;
+        let wake = Arc::new(Notify::new());
         let quiet_ms = (config.completion.quiet_seconds * 1000.0) as i64;
-        let pseudonym = Arc::clone(&pseudonymiser);
+        let pseudonym = Arc::clone(&gate);
         let committer = Committer {
             database: database.clone(),
             objects: objects.clone(),
@@ -133,7 +134,7 @@ impl Edge {
             quiet_ms,
             trust_expected: config.completion.trust_expected_count,
             wake: Arc::clone(&wake),
-            pseudonym: Box::new(move |uid| pseudonym.uid(UidKind::Study, uid)),
+            pseudonym: Box::new(move |uid| pseudonym.study(uid)),
         };
         let intake = Intake::start(committer, limits.clone(), config.limits.reserve_bytes);
         let offset = config.utc_offset_minutes.unwrap_or(utc_offset_minutes);
@@ -153,7 +154,6 @@ impl Edge {
                     clock: clock.clone(),
                     rules: Matcher::new(&config.programs),
                     quiet_ms,
-                    allow_burned_in: config.allow_burned_in,
                     vault: vault.clone(),
                     wake: Arc::clone(&wake),
                 }),
@@ -166,9 +166,7 @@ impl Edge {
                     objects: objects.clone(),
                     clock: clock.clone(),
                     link: link.clone(),
-                    pseudonymiser,
-                    limits: limits.clone(),
-                    allow_burned_in: config.allow_burned_in,
+                    gate,
                 }),
             )
             .handle(
@@ -194,9 +192,16 @@ impl Edge {
         let runner = vault_jobs(runner, &erasure, &link, &limits).await?;
         let runner = deliveries(runner, &config, &objects, &reports).await?.start().await?;
         let (stop, stopped) = watch::channel(false);
+        tokio::spawn(link.clone().keep_certificate(stopped.clone()));
         tokio::spawn(
-            Inbox { database: database.clone(), clock: clock.clone(), link, vault, wake: Arc::clone(&wake) }
-                .run(stopped),
+            Inbox {
+                database: database.clone(),
+                clock: clock.clone(),
+                link,
+                vault: vault.clone(),
+                wake: Arc::clone(&wake),
+            }
+            .run(stopped),
         );
         let dimse = door::open(&config, intake.clone(), reports)?;
         let listener = overread_http::bind(&config.http).map_err(|e| EdgeError::Door {
@@ -225,7 +230,9 @@ impl Edge {
             decoders: 2,
             read: limits,
         };
+        let catalog = manifest_api::Catalog { database: database.clone(), vault };
         let door = Door::new("Overread edge", env!("CARGO_PKG_VERSION"), config.http.clone(), common)
+            .add(overread_http::Scope::Read, manifest_api::routes(catalog))
             .add(overread_http::Scope::Read, api::routes(database))
             .add(overread_http::Scope::Operate, vault::api::routes(erasure))
             .add(overread_http::Scope::Store, photographs::routes(photographs))

@@ -3,7 +3,8 @@
 use overread_store::Migration;
 
 /// In order; a released one is never changed.
-pub const MIGRATIONS: &[Migration] = &[FIRST, COMMITMENT, overread_http::tokens::migration(3), VAULT];
+pub const MIGRATIONS: &[Migration] =
+    &[FIRST, COMMITMENT, overread_http::tokens::migration(3), VAULT, crate::departures::migration(5)];
 
 const FIRST: Migration = Migration {
     version: 1,

@@ -1,27 +1,29 @@
-//! A complete study goes out: pseudonymous objects first, then the manifest that makes a study of them.
+//! A complete study goes out: all its images pass the gate, then the objects are put, then the manifest that makes a study of them. A study with an image that
+//! must not leave is quarantined, and nothing of it is put.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use overread_deid::facts::{Stated, facts};
-use overread_deid::{Pseudonymiser, Pseudonymous};
-use overread_dicom::read::Limits;
+use overread_deid::{Gate, Left};
 use overread_domain::{Clock, Millis, Uid};
 use overread_store::audit::{self, Event};
 use overread_store::jobs::{self, Job};
-use overread_store::{Database, Handler, ObjectKey, Trouble};
+use overread_store::{Database, Handler, Trouble};
 use overread_wire::{InstanceEntry, Link, LinkError, StudyManifest};
 use sqlx::Row;
 
 use crate::assemble::Outgoing;
+use crate::departures;
 use crate::describe::Attributes;
-use crate::error::{EdgeError, sentence};
+use crate::error::EdgeError;
 use crate::filing::link_trouble;
+use crate::outgoing::{Made, Passed, Quarantined, Received, Way};
 use crate::rules::ImageFacts;
 use crate::vault::SealedObjects;
 
-/// Objects that are pseudonymised before the next are: what lies in staging stays bounded.
+/// Objects about which the service is asked at once.
 const BATCH: usize = 16;
 
 /// Does the `send` jobs.
@@ -34,12 +36,8 @@ pub struct Send<L> {
     pub clock: Clock,
     /// The link.
     pub link: L,
-    /// Makes pseudonymous objects.
-    pub pseudonymiser: Arc<Pseudonymiser>,
-    /// What a file may cost.
-    pub limits: Limits,
-    /// Whether images go out that say that their pixels tell who the patient is.
-    pub allow_burned_in: bool,
+    /// Everything that leaves goes through it.
+    pub gate: Arc<Gate>,
 }
 
 struct Study {
@@ -51,6 +49,7 @@ struct Study {
 
 struct Image {
     sop_uid: String,
+    series: String,
     object: String,
     facts: ImageFacts,
 }
@@ -75,12 +74,28 @@ impl<L: Link> Send<L> {
             jobs::finish(&mut tx, job).await?;
             return Ok(Database::commit(tx).await?);
         };
-        let mut entries = Vec::with_capacity(study.images.len());
-        for batch in study.images.chunks(BATCH) {
-            entries.extend(self.put(&study, batch).await?);
+        let received: Vec<Received> =
+            study.images.iter().map(|i| Received { object: &i.object, series: &i.series }).collect();
+        let way = Way { gate: &self.gate, objects: &self.objects };
+        let mut made = match way.all(&received).await? {
+            Passed::All(made) => made,
+            Passed::Quarantined(image) => return self.quarantine(job, &study, &image).await,
+        };
+        if made.iter().any(|m| m.left.study != study.pseudonym) {
+            return Err(Trouble::Never {
+                why: "an image's study has another pseudonym than its study: has the key or the profile changed?".into(),
+            });
         }
+        // Known before they are sent: a result can be matched whatever happens in between.
+        self.note_pseudonyms(&study.images, &made).await?;
+        for (batch, received) in made.chunks_mut(BATCH).zip(received.chunks(BATCH)) {
+            self.put(&way, batch, received).await?;
+        }
+        let changes = departures::changes(made.iter().map(|m| &m.left));
+        let entries: Vec<_> = made.into_iter().map(|m| entry(m.left)).collect();
         let sent_bytes: u64 = entries.iter().map(|e| e.bytes).sum();
         let manifest = manifest(&study, &outgoing, entries);
+        self.note_departure(&job.key, &manifest, &changes).await?;
         match self.link.put_study(&manifest).await {
             // Forgotten there: nothing is left to send.
             Ok(()) | Err(LinkError::Gone { .. }) => {}
@@ -102,7 +117,7 @@ impl<L: Link> Send<L> {
         let (study_uid, pseudonym): (String, String) =
             (row.try_get(0).map_err(query())?, row.try_get(1).map_err(query())?);
         let rows = sqlx::query(
-            "SELECT sop_uid, object, attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0 ORDER BY received_at, sop_uid",
+            "SELECT sop_uid, series_uid, object, attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0 ORDER BY received_at, sop_uid",
         )
         .bind(study_uid)
         .fetch_all(&mut *conn)
@@ -110,11 +125,12 @@ impl<L: Link> Send<L> {
         .map_err(query())?;
         let mut images = Vec::with_capacity(rows.len());
         for row in rows {
-            let (sop_uid, sealed): (String, String) =
-                (row.try_get(0).map_err(query())?, row.try_get(2).map_err(query())?);
-            let attributes = self.objects.vault().open_text("instances.attributes", &sop_uid, sealed).await?;
+            let text = |column| row.try_get::<String, _>(column).map_err(query());
+            let sop_uid = text(0)?;
+            let attributes =
+                self.objects.vault().open_text("instances.attributes", &sop_uid, text(3)?).await?;
             let facts = serde_json::from_str::<Attributes>(&attributes).map(|a| a.facts).unwrap_or_default();
-            images.push(Image { sop_uid, object: row.try_get(1).map_err(query())?, facts });
+            images.push(Image { sop_uid, series: text(1)?, object: text(2)?, facts });
         }
         let pseudonym = Uid::parse(&pseudonym)
             .map_err(|e| Trouble::Never { why: format!("the study's pseudonym: {e}") })?;
@@ -126,68 +142,73 @@ impl<L: Link> Send<L> {
         }))
     }
 
-    /// Pseudonymises a few images and puts those that the service lacks.
-    async fn put(&self, study: &Study, batch: &[Image]) -> Result<Vec<InstanceEntry>, Trouble> {
-        let mut written: Vec<(Pseudonymous, tempfile::TempPath, &Image)> = Vec::with_capacity(batch.len());
-        for image in batch {
-            let local = self.objects.local(&ObjectKey::parse(&image.object)?).await?;
-            let (pseudonymiser, limits, staging) =
-                (Arc::clone(&self.pseudonymiser), self.limits.clone(), self.objects.staging().to_owned());
-            let made = tokio::task::spawn_blocking(move || {
-                let file = tempfile::NamedTempFile::new_in(staging)
-                    .map_err(|e| Trouble::Later { why: format!("writing to staging: {e}") })?;
-                let written = pseudonymiser.write(local.path(), &mut file.as_file(), &limits);
-                let written = written.map_err(|e| Trouble::Failed {
-                    why: format!("{}: {}", "an image cannot be pseudonymised", sentence(&e)),
-                })?;
-                Ok::<_, Trouble>((written, file.into_temp_path()))
-            });
-            let (pseudonymous, file) = made
-                .await
-                .map_err(|_| Trouble::Failed { why: "pseudonymising an image panicked".into() })??;
-            if pseudonymous.study != study.pseudonym {
-                return Err(Trouble::Never {
-                    why: "an image's study has another pseudonym than its study: has the key changed?".into(),
-                });
-            }
-            if pseudonymous.burned_in == Some(true) && !self.allow_burned_in {
-                // Such a study is held before it comes here; whatever was settled under another setting stops at the exit.
-                return Err(Trouble::Never {
-                    why: "an image says that text is burned into it (0028,0301); edge.allow_burned_in = true lets it out".into(),
-                });
-            }
-            written.push((pseudonymous, file, image));
-        }
-        // Known before they are sent: a result can be matched whatever happens in between.
-        self.note_pseudonyms(&written).await?;
-        let hashes: Vec<_> = written.iter().map(|(p, _, _)| p.sha256.clone()).collect();
+    /// Puts those of a few objects that the service lacks.
+    async fn put(&self, way: &Way<'_>, made: &mut [Made], images: &[Received<'_>]) -> Result<(), Trouble> {
+        let hashes: Vec<_> = made.iter().map(|m| m.left.sha256.clone()).collect();
         let missing = self.link.missing(&hashes).await.map_err(|e| link_trouble(&e))?;
-        for (pseudonymous, file, _) in &written {
-            if missing.contains(&pseudonymous.sha256) {
-                self.link.put_object(&pseudonymous.sha256, file).await.map_err(|e| link_trouble(&e))?;
+        for (made, image) in made.iter_mut().zip(images) {
+            if missing.contains(&made.left.sha256) {
+                let file = way.file(made, image).await?;
+                self.link.put_object(&made.left.sha256, &file).await.map_err(|e| link_trouble(&e))?;
             }
         }
-        let entry = |p: Pseudonymous| InstanceEntry {
-            instance: p.instance,
-            series: p.series,
-            sha256: p.sha256,
-            bytes: p.bytes,
-        };
-        Ok(written.into_iter().map(|(p, _, _)| entry(p)).collect())
+        Ok(())
     }
 
-    async fn note_pseudonyms(
-        &self,
-        written: &[(Pseudonymous, tempfile::TempPath, &Image)],
-    ) -> Result<(), Trouble> {
+    async fn note_pseudonyms(&self, images: &[Image], made: &[Made]) -> Result<(), Trouble> {
         let mut tx = self.database.begin().await?;
-        for (pseudonymous, _, image) in written {
+        for (image, made) in images.iter().zip(made) {
             sqlx::query("UPDATE instances SET pseudonym = $1 WHERE sop_uid = $2")
-                .bind(pseudonymous.instance.to_string())
+                .bind(made.left.instance.to_string())
                 .bind(image.sop_uid.clone())
                 .execute(&mut *tx)
                 .await
                 .map_err(EdgeError::query("noting a pseudonym"))?;
+        }
+        Ok(Database::commit(tx).await?)
+    }
+
+    /// Before it leaves: the answer may be there before this side has heard that it arrived.
+    async fn note_departure(
+        &self,
+        study: &str,
+        manifest: &StudyManifest,
+        changes: &serde_json::Value,
+    ) -> Result<(), Trouble> {
+        let mut tx = self.database.begin().await?;
+        departures::note(&mut tx, study, manifest, changes, self.clock.now()).await?;
+        Ok(Database::commit(tx).await?)
+    }
+
+    /// Notes that a study stays here, why, and what a person can do.
+    async fn quarantine(&self, job: &Job, study: &Study, image: &Quarantined) -> Result<(), Trouble> {
+        let now = self.clock.now();
+        let images = study.images.len();
+        let reason = format!(
+            "image {} of {images}, in the order in which they came: {}",
+            image.image,
+            image.reasons.join("; ")
+        );
+        let mut tx = self.database.begin().await?;
+        jobs::finish(&mut tx, job).await?;
+        let noted = sqlx::query(
+            "UPDATE studies SET state = 'quarantined', reason = $1 WHERE id = $2 AND version = $3 AND state = 'complete'",
+        )
+        .bind(reason)
+        .bind(job.key.clone())
+        .bind(study.version)
+        .execute(&mut *tx)
+        .await
+        .map_err(EdgeError::query("quarantining a study"))?;
+        if noted.rows_affected() > 0 {
+            let detail = serde_json::json!({ "version": study.version, "image": image.image, "images": images, "reasons": image.reasons });
+            let event =
+                Event { at: now, actor: "edge", action: "study.quarantined", subject: &job.key, detail };
+            audit::append(&mut tx, &event).await?;
+            tracing::warn!(
+                study = job.key,
+                "a study is quarantined; GET /api/v1/studies?state=quarantined tells why"
+            );
         }
         Ok(Database::commit(tx).await?)
     }
@@ -203,7 +224,7 @@ impl<L: Link> Send<L> {
             .execute(&mut *tx)
             .await
             .map_err(EdgeError::query("noting that a study was sent"))?;
-        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes });
+        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes, "manifest": manifest.digest() });
         audit::append(
             &mut tx,
             &Event { at: now, actor: "edge", action: "study.sent", subject: &job.key, detail },
@@ -211,6 +232,10 @@ impl<L: Link> Send<L> {
         .await?;
         Ok(Database::commit(tx).await?)
     }
+}
+
+fn entry(left: Left) -> InstanceEntry {
+    InstanceEntry { instance: left.instance, series: left.series, sha256: left.sha256, bytes: left.bytes }
 }
 
 /// What crosses beside the objects: coded values only.

@@ -5,10 +5,16 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use overread_deid::Detection;
+use overread_dicom::read::{CodecHost, CodecLimits};
+use overread_domain::{Clock, sentence};
+use overread_edge::{Config, Edge, LinkConfig};
 use overread_testkit::http;
 use overread_testkit::ledger::data_set;
 use overread_testkit::samples::Sample;
+use overread_testkit::tools::onnxruntime;
 use overread_testkit::wait_until;
 use support::{Bench, HOUR, PATIENCE};
 
@@ -35,24 +41,61 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_study_with_text_burned_in_is_held_until_the_site_allows_it() {
+fn a_study_whose_pixels_are_doubtful_is_quarantined_until_the_site_decides() {
     let mut bench = Bench::start(|_| {});
+    bench.crash();
+    bench.detection = Some(Detection::load(&onnxruntime(), 2).unwrap());
+    bench.config.allow_burned_in = false;
+    bench.again();
     let mut slices = bench.ct("burned", 1, 3);
+    // It says that there is text, and there is none that anything could remove.
     slices[2] = changed(&slices[2], "burned.dcm", &["(0028,0301)=YES"]);
     bench.send(&slices);
-    wait_until("the study is held", PATIENCE, || bench.studies() == ["held"]);
-    let study = &bench.get("/api/v1/studies?state=held")[0];
-    assert!(study["reason"].as_str().unwrap().starts_with("1 of 3 images"), "{study}");
+    wait_until("the study is quarantined", PATIENCE, || bench.studies() == ["quarantined"]);
+    let study = &bench.get("/api/v1/studies?state=quarantined")[0];
+    let reason = study["reason"].as_str().unwrap();
+    assert!(reason.starts_with("image ") && reason.contains("a person must look"), "{study}");
+    let actions = bench.get("/api/v1/audit").to_string();
+    assert!(actions.contains("study.quarantined"), "{actions}");
     // It is not in the way of others, and nothing of it left.
     bench.send(&bench.ct("innocent", 1, 1));
-    wait_until("the other study is sent", PATIENCE, || bench.studies() == ["sent", "held"]);
+    wait_until("the other study is sent", PATIENCE, || bench.studies() == ["sent", "quarantined"]);
     assert_eq!((bench.service.studies().len(), bench.service.objects()), (1, 1));
+    // Nothing changes while the settings stay.
+    bench.crash();
+    bench.again();
+    assert_eq!(bench.studies(), ["sent", "quarantined"]);
     bench.crash();
     bench.config.allow_burned_in = true;
     bench.again();
     wait_until("both studies are sent", PATIENCE, || bench.studies() == ["sent", "sent"]);
     assert_eq!(bench.service.studies()[1].instances.len(), 3);
     assert_eq!(bench.get("/api/v1/studies")[1]["reason"], serde_json::Value::Null);
+}
+
+#[test]
+fn an_edge_that_cannot_see_does_not_start() {
+    let mut config = Config { data: tempfile::tempdir().unwrap().path().join("data"), ..Config::default() };
+    let refused = |config: &Config| {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let link =
+            LinkConfig { url: "http://127.0.0.1:1".into(), token: "token".into(), ..LinkConfig::default() };
+        let codec = Arc::new(|| CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default()));
+        let opened = Edge::open(config.clone(), &link, codec, None, 0, Clock::machine());
+        sentence(&runtime.block_on(opened).err().unwrap())
+    };
+    let why = refused(&config);
+    assert!(
+        why.contains("edge.deid") && why.contains("ONNX Runtime") && why.contains("pixels = \"keep\""),
+        "{why}"
+    );
+    config.deid.profile = "radiolgy".into();
+    let why = refused(&config);
+    assert!(
+        why.contains("edge.deid.profile") && why.contains("radiolgy") && why.contains("minimal"),
+        "{why}"
+    );
 }
 
 #[test]

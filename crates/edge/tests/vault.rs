@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use overread_deid::vault::{KeyFile, Master, SoftMaster};
 use overread_domain::Clock;
 use overread_edge::vault::rotate;
+use overread_testkit::Postgres;
 use overread_testkit::ledger::data_set;
 use overread_testkit::samples::Sample;
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -156,6 +157,30 @@ fn a_rotation_beside_a_running_edge_may_be_killed_and_leaves_the_old_key_nothing
     std::fs::write(&path, now).unwrap();
     bench.again();
     assert!(whole(&bench, &slices));
+}
+
+#[test]
+fn a_vault_may_lie_in_the_edges_own_postgresql() {
+    let postgres = Postgres::start();
+    let mut bench = Bench::start(|config| {
+        config.database = postgres.database("edge");
+        config.vault.database = config.database.clone();
+    });
+    let slices = bench.ct("postgres", 3, 1);
+    bench.send(&slices);
+    bench.until_idle();
+    assert_eq!(bench.erase(&slices[0].patient_id, "").status, 202);
+    bench.until_idle();
+    assert_eq!(bench.fetch(&slices[0]), Err(404));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let rotated = runtime.block_on(rotate(&bench.config, &Clock::machine()));
+    // Two patients and two secrets of the site.
+    assert_eq!(rotated.map_err(|e| overread_domain::sentence(&e)).unwrap().rewrapped, 4);
+    assert!(whole(&bench, &slices[1..]));
+    bench.crash();
+    bench.again();
+    assert!(whole(&bench, &slices[1..]));
+    assert_eq!(bench.service.forgotten().len(), 1);
 }
 
 /// Turns an edge's data into what one without a vault would have left; the pseudonym key.

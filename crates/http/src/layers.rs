@@ -9,6 +9,8 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tracing::Instrument;
@@ -19,7 +21,7 @@ use crate::{Problem, access, problem};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the layers around a door's routes; the last one here is the first that a request meets.
-pub(crate) fn around(router: Router, config: &HttpConfig) -> Router {
+pub fn around(router: Router, config: &HttpConfig) -> Router {
     let router = router
         .layer(DefaultBodyLimit::max(config.max_body_bytes))
         .layer(RequestBodyLimitLayer::new(config.max_upload_bytes))
@@ -33,6 +35,11 @@ pub(crate) fn around(router: Router, config: &HttpConfig) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(word_refusals))
         .layer(middleware::from_fn(note))
+}
+
+/// Takes request bodies that are compressed with Zstandard, and answers so where the client can. A limit of a body counts what comes out.
+pub fn compressed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(CompressionLayer::new()).layer(RequestDecompressionLayer::new())
 }
 
 /// Gives up answers that take too long, with 503.

@@ -56,21 +56,45 @@ pub async fn serve(
     if config.auth == Auth::Token && config.tls.is_none() && !config.is_loopback() {
         tracing::warn!(%address, "tokens and images cross the network unencrypted unless a proxy adds TLS; configure `tls`");
     }
+    let tls = config.tls.as_ref().map(server_config).transpose()?.map(Arc::new);
+    answer(listener, router, config, tls, events, shutdown).await
+}
+
+/// As [`serve`], with TLS that was made elsewhere: [`crate::Peer`] tells the handlers who is at the other end.
+///
+/// # Errors
+/// The door broke.
+pub async fn serve_tls(
+    listener: Listener,
+    router: Router,
+    config: &HttpConfig,
+    tls: Arc<ServerConfig>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), HttpError> {
+    answer(listener, router, config, Some(tls), Events::default(), shutdown).await
+}
+
+async fn answer(
+    listener: Listener,
+    router: Router,
+    config: &HttpConfig,
+    tls: Option<Arc<ServerConfig>>,
+    events: Events,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), HttpError> {
+    let address = listener.address;
     let failed = |source| HttpError::Serve { address, source };
-    let acceptor = match &config.tls {
-        Some(tls) => {
-            let server = RustlsConfig::from_config(Arc::new(server_config(tls)?));
-            Some(RustlsAcceptor::new(server).handshake_timeout(config.header_wait()))
-        }
-        None => None,
-    };
+    let secure = tls.is_some();
+    let acceptor = tls.map(|tls| {
+        RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(config.header_wait())
+    });
     let handle = Handle::new();
     let mut server = axum_server::from_tcp(listener.listener)
         .map_err(failed)?
         .handle(handle.clone())
         .first_request_timeout(config.header_wait());
     server.http_builder().http1().header_read_timeout(config.header_wait());
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let upkeep = tokio::spawn(Meter::install().upkeep());
     let grace = config.grace();
     let stopper = tokio::spawn(async move {
@@ -78,7 +102,7 @@ pub async fn serve(
         events.close();
         handle.graceful_shutdown(Some(grace));
     });
-    tracing::info!(%address, tls = config.tls.is_some(), "the HTTP door is open");
+    tracing::info!(%address, tls = secure, "the HTTP door is open");
     let done = match acceptor {
         Some(acceptor) => server.acceptor(acceptor).serve(service).await,
         None => server.serve(service).await,

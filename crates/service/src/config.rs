@@ -1,5 +1,6 @@
-//! What is set for a service. Every key has a default but the link's token.
+//! What is set for a service. Every key has a default but who may come over the link.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use overread_http::HttpConfig;
@@ -22,9 +23,12 @@ pub struct Config {
     pub node: String,
     /// The HTTP door: link, API, health, metrics. Port 8081 unless set; the edge has 8080.
     pub http: HttpConfig,
-    /// The token that edge and service share, 32 characters or more.
+    /// The token that edge and service share, 32 characters or more: for an edge on the same machine, or where the HTTP door has TLS. Without it only enrolled
+    /// edges come in, at `link.bind`.
     #[serde(skip_serializing)]
     pub link_token: String,
+    /// The door for edges on other machines.
+    pub link: LinkDoor,
     /// Studies that are read at once; 0 for one a core.
     pub workers: usize,
     /// Failed attempts, crashes included, after which a study waits for a person; 1 to 10.
@@ -34,6 +38,28 @@ pub struct Config {
     /// The programs; with none, one for each trusted pack that is not for research only.
     #[serde(rename = "program")]
     pub programs: Vec<ProgramConfig>,
+}
+
+/// The `[service.link]` section: a door of its own for enrolled edges, with TLS 1.3 and a certificate on either side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkDoor {
+    /// Address and port, such as `0.0.0.0:8443`; without it there is no such door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind: Option<SocketAddr>,
+    /// The names and addresses by which edges reach it: they go into the service's certificate.
+    pub names: Vec<String>,
+}
+
+impl LinkDoor {
+    /// What goes into the certificate: what is set, else this machine.
+    pub fn all_names(&self) -> Vec<String> {
+        if self.names.is_empty() {
+            vec!["localhost".into(), "127.0.0.1".into(), "::1".into()]
+        } else {
+            self.names.clone()
+        }
+    }
 }
 
 /// The `[service.limits]` section.
@@ -78,6 +104,7 @@ impl Default for Config {
             node: "service-1".into(),
             http: HttpConfig::at_port(8081),
             link_token: String::new(),
+            link: LinkDoor::default(),
             workers: 0,
             max_attempts: 3,
             limits: Limits::default(),
@@ -99,6 +126,7 @@ impl std::fmt::Debug for Config {
             .field("data", &self.data)
             .field("node", &self.node)
             .field("http", &self.http)
+            .field("link", &self.link)
             .field("workers", &self.workers)
             .field("max_attempts", &self.max_attempts)
             .field("limits", &self.limits)
@@ -117,13 +145,7 @@ impl Config {
         self.http
             .check("service.http")
             .map_err(|e| ConfigError { key: "service.http".into(), problem: e.to_string() })?;
-        if self.link_token.len() < TOKEN {
-            let problem = format!(
-                "the edge and the service share a token of {TOKEN} characters or more; make one with `openssl rand -hex 32` and \
-                 write it as `token` below [link] on both sides"
-            );
-            return wrong("link.token", problem);
-        }
+        self.check_link()?;
         if !(1..=10).contains(&self.max_attempts) {
             return wrong("service.max_attempts", format!("{} is not between 1 and 10", self.max_attempts));
         }
@@ -144,6 +166,43 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Who may come over the link, and how.
+    fn check_link(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, problem: String| Err(ConfigError { key: key.into(), problem });
+        if self.link_token.is_empty() && self.link.bind.is_none() {
+            let problem = format!(
+                "no edge can come in: for edges on other machines write bind = \"0.0.0.0:8443\" and names = [\"host.example\"] below [service.link] and enrol them; \
+                 for one on this machine share a token of {TOKEN} characters or more, made with `openssl rand -hex 32`: service.link_token here, link.token there"
+            );
+            return wrong("service.link_token", problem);
+        }
+        if !self.link_token.is_empty() && self.link_token.len() < TOKEN {
+            return wrong(
+                "service.link_token",
+                format!("it needs {TOKEN} characters; make one with `openssl rand -hex 32`"),
+            );
+        }
+        if !self.link_token.is_empty() && !self.http.is_loopback() && self.http.tls.is_none() {
+            let problem = format!(
+                "the link's token would cross the network unencrypted at {}; bind service.http to 127.0.0.1, or give it service.http.tls, and let edges of other \
+                 machines enrol at service.link.bind",
+                self.http.bind
+            );
+            return wrong("service.link_token", problem);
+        }
+        let open = self.link.bind.is_some_and(|bind| !bind.ip().to_canonical().is_loopback());
+        if open && self.link.names.is_empty() {
+            let problem = "list the names and addresses by which edges reach this service, such as [\"reader.example\"]: its certificate is made for them";
+            return wrong("service.link.names", problem.into());
+        }
+        Ok(())
+    }
+
+    /// Where the link's authority lies.
+    pub fn link_folder(&self) -> PathBuf {
+        self.data.join("link")
     }
 
     /// The database's address: the one that is set, else a file in the data folder.
@@ -183,7 +242,22 @@ mod tests {
     fn the_default_wants_nothing_but_a_token() {
         config().check().unwrap();
         assert_eq!(config().http.bind.to_string(), "127.0.0.1:8081");
-        assert_eq!(Config::default().check().unwrap_err().key, "link.token");
+        assert_eq!(Config::default().check().unwrap_err().key, "service.link_token");
+    }
+
+    #[test]
+    fn a_token_does_not_cross_a_network_in_the_clear() {
+        let mut open = config();
+        open.http.bind = "192.0.2.1:8081".parse().unwrap();
+        open.http.auth = overread_http::Auth::Token;
+        let error = open.check().unwrap_err();
+        assert!(error.key == "service.link_token" && error.problem.contains("service.link.bind"), "{error}");
+        // Enrolled edges need no token.
+        open.link_token.clear();
+        open.link.bind = Some("0.0.0.0:8443".parse().unwrap());
+        assert_eq!(open.check().unwrap_err().key, "service.link.names");
+        open.link.names = vec!["reader.example".into()];
+        open.check().unwrap();
     }
 
     #[test]

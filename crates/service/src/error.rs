@@ -3,6 +3,7 @@
 use overread_http::HttpError;
 use overread_store::StoreError;
 
+use crate::authority::AuthorityError;
 use crate::config::ConfigError;
 
 /// Why a service does not start, or ends.
@@ -32,6 +33,9 @@ pub enum ServiceError {
     /// Database or objects.
     #[error("the service's store cannot be used")]
     Store(#[from] StoreError),
+    /// The link's authority.
+    #[error("the door for enrolled edges cannot be opened")]
+    Authority(#[from] AuthorityError),
     /// The HTTP door.
     #[error("the service's door cannot be opened")]
     Http(#[from] HttpError),
@@ -51,4 +55,9 @@ pub(crate) fn db(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
 /// A document of a row that does not parse.
 pub(crate) fn document(what: &'static str) -> impl Fn(serde_json::Error) -> StoreError {
     move |source| StoreError::Document { what, source }
+}
+
+/// An error of a file with what was being done.
+pub(crate) fn file(doing: &'static str) -> impl Fn(std::io::Error) -> StoreError {
+    move |source| StoreError::File { doing, source }
 }

@@ -1,6 +1,6 @@
 //! What comes over the link: objects and versions of studies. An answer means that they are durable.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use overread_domain::{ContentHash, Millis};
@@ -10,11 +10,10 @@ use overread_wire::StudyManifest;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::cases;
+use crate::clients::{self, Caller};
 use crate::error::{db, document};
+use crate::forget;
 use crate::read_job::READ;
-
-/// The one client that there is for now. Every row has one.
-pub const CLIENT: &str = "default";
 
 /// What an object is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,19 +74,27 @@ pub enum IntakeError {
         /// The newest that is known.
         latest: i64,
     },
+    /// The edge had it forgotten.
+    #[error("version {version} of this study was forgotten, as its edge asked")]
+    Forgotten {
+        /// The version.
+        version: u32,
+    },
     /// The database failed.
     #[error("the study could not be taken")]
     Store(#[from] StoreError),
 }
 
-/// Where an object lies.
+/// Where an object lies that was put while its client had had something forgotten so often.
 pub(crate) fn object_key(
     client: &str,
     kind: ObjectKind,
     hash: &ContentHash,
+    epoch: i64,
 ) -> Result<ObjectKey, StoreError> {
     let folder = hash.as_str().get(..2).unwrap_or("00");
-    ObjectKey::parse(&format!("{client}/{}/{folder}/{hash}", kind.as_str()))
+    let place = format!("{client}/{}/{folder}/{hash}", kind.as_str());
+    ObjectKey::parse(&if epoch == 0 { place } else { format!("{place}-{epoch}") })
 }
 
 /// Which of these objects are not here, each once, in the order they were asked for.
@@ -100,27 +107,106 @@ pub async fn missing(
     kind: ObjectKind,
     hashes: &[ContentHash],
 ) -> Result<Vec<ContentHash>, StoreError> {
-    let doing = db("looking for objects");
-    let mut seen = HashSet::new();
-    let wanted: Vec<&ContentHash> = hashes.iter().filter(|h| seen.insert(h.as_str())).collect();
-    let mut here: HashSet<String> = HashSet::new();
     let mut conn = database.read().await?;
-    for chunk in wanted.chunks(500) {
-        let mut list = String::new();
-        for index in 0..chunk.len() {
-            let _ = write!(list, "{}${}", if index == 0 { "" } else { ", " }, index + 3);
-        }
-        let sql =
-            format!("SELECT sha256 FROM objects WHERE client = $1 AND kind = $2 AND sha256 IN ({list})");
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(client.to_owned()).bind(kind.as_str());
-        for hash in chunk {
-            query = query.bind(hash.as_str().to_owned());
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(&doing)? {
-            here.insert(row.try_get(0).map_err(&doing)?);
+    let here = epochs(&mut conn, client, kind, hashes).await?;
+    drop(conn);
+    let mut seen = HashSet::new();
+    let wanted = hashes.iter().filter(|h| seen.insert(h.as_str()) && !here.contains_key(h.as_str()));
+    Ok(wanted.cloned().collect())
+}
+
+/// Where objects lie that are here, by hash.
+pub(crate) async fn places(
+    database: &Database,
+    client: &str,
+    kind: ObjectKind,
+    hashes: &[ContentHash],
+) -> Result<HashMap<String, ObjectKey>, StoreError> {
+    let mut conn = database.read().await?;
+    let here = epochs(&mut conn, client, kind, hashes).await?;
+    let mut places = HashMap::with_capacity(here.len());
+    for hash in hashes {
+        if let Some(epoch) = here.get(hash.as_str()) {
+            places.insert(hash.to_string(), object_key(client, kind, hash, *epoch)?);
         }
     }
-    Ok(wanted.into_iter().filter(|h| !here.contains(h.as_str())).cloned().collect())
+    Ok(places)
+}
+
+/// The epochs of those of these objects that are here.
+async fn epochs(
+    conn: &mut sqlx::AnyConnection,
+    client: &str,
+    kind: ObjectKind,
+    hashes: &[ContentHash],
+) -> Result<HashMap<String, i64>, StoreError> {
+    let doing = db("looking for objects");
+    let different: Vec<&str> =
+        hashes.iter().map(ContentHash::as_str).collect::<HashSet<_>>().into_iter().collect();
+    let mut here = HashMap::new();
+    for chunk in different.chunks(500) {
+        let list = placeholders(chunk.len(), 3);
+        let sql = format!(
+            "SELECT sha256, epoch FROM objects WHERE client = $1 AND kind = $2 AND sha256 IN ({list})"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(client.to_owned()).bind(kind.as_str());
+        for hash in chunk {
+            query = query.bind((*hash).to_owned());
+        }
+        for row in query.fetch_all(&mut *conn).await.map_err(&doing)? {
+            here.insert(row.try_get(0).map_err(&doing)?, row.try_get(1).map_err(&doing)?);
+        }
+    }
+    Ok(here)
+}
+
+/// Bytes of an image that is here; none if it is not.
+pub(crate) async fn size(
+    database: &Database,
+    client: &str,
+    hash: &ContentHash,
+) -> Result<Option<u64>, StoreError> {
+    let doing = db("looking for an object");
+    let mut conn = database.read().await?;
+    let row = sqlx::query("SELECT bytes FROM objects WHERE client = $1 AND kind = $2 AND sha256 = $3")
+        .bind(client.to_owned())
+        .bind(ObjectKind::Image.as_str())
+        .bind(hash.to_string())
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(&doing)?;
+    let bytes: Option<i64> = row.map(|row| row.try_get(0)).transpose().map_err(&doing)?;
+    Ok(bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0)))
+}
+
+/// Whether a picture is of a study that this edge sent.
+pub(crate) async fn shows_study_of(
+    database: &Database,
+    caller: &Caller,
+    hash: &ContentHash,
+) -> Result<bool, StoreError> {
+    let mut conn = database.read().await?;
+    let row = sqlx::query(
+        "SELECT s.id FROM object_uses u JOIN studies s ON s.id = u.study_id
+         WHERE u.client = $1 AND u.kind = $2 AND u.sha256 = $3 AND s.edge = $4 LIMIT 1",
+    )
+    .bind(caller.client.clone())
+    .bind(ObjectKind::Capture.as_str())
+    .bind(hash.to_string())
+    .bind(caller.edge.clone())
+    .fetch_optional(&mut *conn)
+    .await
+    .map_err(db("looking for a picture"))?;
+    Ok(row.is_some())
+}
+
+/// `$n, $n+1, …`, so many.
+pub(crate) fn placeholders(count: usize, first: usize) -> String {
+    let mut list = String::new();
+    for index in first..first + count {
+        let _ = write!(list, "{}${index}", if index == first { "" } else { ", " });
+    }
+    list
 }
 
 /// Writes down that an object is here. Its bytes were made durable before.
@@ -132,20 +218,47 @@ pub(crate) async fn record_object(
     client: &str,
     kind: ObjectKind,
     hash: &ContentHash,
-    bytes: u64,
+    (bytes, epoch): (u64, i64),
     now: Millis,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO objects (client, kind, sha256, bytes, put_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (client, kind, sha256) DO NOTHING",
+        "INSERT INTO objects (client, kind, sha256, bytes, put_at, epoch) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (client, kind, sha256) DO NOTHING",
     )
     .bind(client.to_owned())
     .bind(kind.as_str())
     .bind(hash.as_str().to_owned())
     .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
     .bind(now.0)
+    .bind(epoch)
     .execute(&mut **tx)
     .await
     .map_err(db("writing down an object"))?;
+    Ok(())
+}
+
+/// Writes down that a study needs objects. They are kept as long as any study does.
+pub(crate) async fn use_objects(
+    tx: &mut Tx,
+    client: &str,
+    kind: ObjectKind,
+    hashes: &[ContentHash],
+    study: i64,
+) -> Result<(), StoreError> {
+    let different: Vec<&str> =
+        hashes.iter().map(ContentHash::as_str).collect::<HashSet<_>>().into_iter().collect();
+    for chunk in different.chunks(500) {
+        let rows: Vec<String> = (4..4 + chunk.len()).map(|n| format!("($1, $2, ${n}, $3)")).collect();
+        let sql = format!(
+            "INSERT INTO object_uses (client, kind, sha256, study_id) VALUES {} ON CONFLICT (client, kind, sha256, study_id) DO NOTHING",
+            rows.join(", ")
+        );
+        let mut query =
+            sqlx::query(AssertSqlSafe(sql)).bind(client.to_owned()).bind(kind.as_str()).bind(study);
+        for hash in chunk {
+            query = query.bind((*hash).to_owned());
+        }
+        query.execute(&mut **tx).await.map_err(db("writing down what a study needs"))?;
+    }
     Ok(())
 }
 
@@ -153,19 +266,26 @@ pub(crate) async fn record_object(
 ///
 /// # Errors
 /// [`IntakeError`]; nothing was written then.
-pub async fn put_study(
+pub(crate) async fn put_study(
     database: &Database,
-    client: &str,
+    caller: &Caller,
     manifest: &StudyManifest,
     now: Millis,
 ) -> Result<Taken, IntakeError> {
+    let client = caller.client.as_str();
     let hashes: Vec<ContentHash> = manifest.instances.iter().map(|i| i.sha256.clone()).collect();
-    let count = missing(database, client, ObjectKind::Image, &hashes).await?.len();
+    let mut tx = database.begin().await?;
+    clients::lock(&mut tx, client).await?;
+    if forget::forgotten(&mut tx, client, &manifest.study).await? >= i64::from(manifest.version) {
+        return Err(IntakeError::Forgotten { version: manifest.version });
+    }
+    // Looked for under the lock: what is here now is not forgotten before it is used.
+    let here = epochs(&mut tx, client, ObjectKind::Image, &hashes).await?;
+    let count = hashes.iter().filter(|h| !here.contains_key(h.as_str())).count();
     if count > 0 {
         return Err(IntakeError::Missing { count, of: hashes.len() });
     }
-    let mut tx = database.begin().await?;
-    let (study, latest) = study_row(&mut tx, client, manifest).await?;
+    let (study, latest) = study_row(&mut tx, caller, manifest).await?;
     if let Some(known) = manifest_of(&mut tx, study, i64::from(manifest.version)).await? {
         let same = known == *manifest;
         return if same {
@@ -178,6 +298,8 @@ pub async fn put_study(
         return Err(IntakeError::Older { version: manifest.version, latest });
     }
     insert_version(&mut tx, study, manifest, now).await?;
+    own(&mut tx, study, caller).await?;
+    use_objects(&mut tx, client, ObjectKind::Image, &hashes, study).await?;
     cases::reopen(&mut tx, client, study, manifest, now).await?;
     let job = NewJob {
         kind: READ,
@@ -192,41 +314,55 @@ pub async fn put_study(
         actor: "link",
         action: "study.received",
         subject: &format!("study {study}"),
-        detail: serde_json::json!({ "version": manifest.version, "images": manifest.instances.len() }),
+        detail: serde_json::json!({ "version": manifest.version, "images": manifest.instances.len(), "edge": caller.edge, "manifest": manifest.digest() }),
     };
     audit::append(&mut tx, &event).await?;
     Database::commit(tx).await?;
     Ok(Taken::New)
 }
 
-/// Locks a study's row until the commit: versions of it and verdicts on it come one after another.
-pub(crate) async fn lock(tx: &mut Tx, study: i64) -> Result<(), StoreError> {
-    sqlx::query("UPDATE studies SET latest = latest WHERE id = $1")
+/// Locks a study's row until the commit: versions of it and verdicts on it come one after another. Answers the edge that sent it last; none if the study
+/// was forgotten.
+pub(crate) async fn lock(tx: &mut Tx, study: i64) -> Result<Option<String>, StoreError> {
+    let doing = db("locking a study");
+    let row = sqlx::query("UPDATE studies SET latest = latest WHERE id = $1 RETURNING edge")
+        .bind(study)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(&doing)?;
+    row.map(|row| row.try_get(0)).transpose().map_err(&doing)
+}
+
+/// From now on the study's results go to the edge that sent this version.
+async fn own(tx: &mut Tx, study: i64, caller: &Caller) -> Result<(), StoreError> {
+    sqlx::query("UPDATE studies SET edge = $1 WHERE id = $2")
+        .bind(caller.edge.clone())
         .bind(study)
         .execute(&mut **tx)
         .await
-        .map_err(db("locking a study"))?;
+        .map_err(db("writing down a study's edge"))?;
     Ok(())
 }
 
 /// The study's number and newest version (0 if it is new), its row locked until the commit.
-async fn study_row(tx: &mut Tx, client: &str, manifest: &StudyManifest) -> Result<(i64, i64), StoreError> {
+async fn study_row(tx: &mut Tx, caller: &Caller, manifest: &StudyManifest) -> Result<(i64, i64), StoreError> {
     let doing = db("looking for a study");
     let id = cases::next(tx, "study").await?;
     // Two requests for a new study at once: one inserts, both then lock what was inserted.
     sqlx::query(
-        "INSERT INTO studies (id, client, study, latest) VALUES ($1, $2, $3, 0) ON CONFLICT (client, study) DO NOTHING",
+        "INSERT INTO studies (id, client, study, latest, edge, indexed) VALUES ($1, $2, $3, 0, $4, 1) ON CONFLICT (client, study) DO NOTHING",
     )
     .bind(id)
-    .bind(client.to_owned())
+    .bind(caller.client.clone())
     .bind(manifest.study.as_str().to_owned())
+    .bind(caller.edge.clone())
     .execute(&mut **tx)
     .await
     .map_err(&doing)?;
     let row = sqlx::query(
         "UPDATE studies SET latest = latest WHERE client = $1 AND study = $2 RETURNING id, latest",
     )
-    .bind(client.to_owned())
+    .bind(caller.client.clone())
     .bind(manifest.study.as_str().to_owned())
     .fetch_one(&mut **tx)
     .await

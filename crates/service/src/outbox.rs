@@ -9,6 +9,7 @@ use sqlx::Row;
 use tokio::sync::watch;
 
 use crate::cases;
+use crate::clients::Caller;
 use crate::error::{db, document};
 use crate::service::Bell;
 
@@ -36,28 +37,36 @@ pub(crate) enum OutboxError {
     Store(#[from] StoreError),
 }
 
-/// Puts a result into the outbox, in the transaction that releases it. Answers its place.
+/// Puts a result into the outbox of an edge, in the transaction that releases it. Each edge has a count of its own, which tells nothing of the others'.
 pub(crate) async fn put(
     tx: &mut Tx,
-    client: &str,
+    to: &Caller,
     reading: i64,
     message: &ResultMessage,
     now: Millis,
-) -> Result<i64, StoreError> {
+) -> Result<(), StoreError> {
     let sequence = cases::next(tx, "outbox").await?;
     let text = serde_json::to_string(message).map_err(document("a result"))?;
+    // The edge's row is locked until the commit: positions are the order of commits.
+    sqlx::query("UPDATE edges SET last = last + 1 WHERE id = $1")
+        .bind(to.edge.clone())
+        .execute(&mut **tx)
+        .await
+        .map_err(db("counting a result"))?;
     sqlx::query(
-        "INSERT INTO outbox (sequence, client, reading_id, message, created_at) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO outbox (sequence, client, edge, position, reading_id, message, created_at)
+         SELECT $1, $2, e.id, e.last, $4, $5, $6 FROM edges e WHERE e.id = $3",
     )
     .bind(sequence)
-    .bind(client.to_owned())
+    .bind(to.client.clone())
+    .bind(to.edge.clone())
     .bind(reading)
     .bind(text)
     .bind(now.0)
     .execute(&mut **tx)
     .await
     .map_err(db("putting a result into the outbox"))?;
-    Ok(sequence)
+    Ok(())
 }
 
 /// The results after a cursor; waits for one if there is none. The cursor is written down as safe.
@@ -66,18 +75,18 @@ pub(crate) async fn put(
 /// [`OutboxError`].
 pub(crate) async fn results(
     database: &Database,
-    client: &str,
+    edge: &str,
     after: Cursor,
     wait: Duration,
     bell: &mut watch::Receiver<Bell>,
     now: Millis,
 ) -> Result<ResultPage, OutboxError> {
     let deadline = tokio::time::Instant::now() + wait;
-    mark_safe(database, client, after, now).await?;
+    mark_safe(database, edge, after, now).await?;
     loop {
         // Marked as seen before looking, so that a release in between wakes.
         let closing = bell.borrow_and_update().closing;
-        let page = page(database, client, after).await?;
+        let page = page(database, edge, after).await?;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         if !page.results.is_empty() || left.is_zero() || closing {
             return Ok(page);
@@ -89,13 +98,13 @@ pub(crate) async fn results(
     }
 }
 
-async fn page(database: &Database, client: &str, after: Cursor) -> Result<ResultPage, StoreError> {
+async fn page(database: &Database, edge: &str, after: Cursor) -> Result<ResultPage, StoreError> {
     let doing = db("reading the outbox");
     let mut conn = database.read().await?;
     let rows = sqlx::query(
-        "SELECT sequence, message FROM outbox WHERE client = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+        "SELECT position, message FROM outbox WHERE edge = $1 AND position > $2 ORDER BY position LIMIT $3",
     )
-    .bind(client.to_owned())
+    .bind(edge.to_owned())
     .bind(after.0)
     .bind(PAGE)
     .fetch_all(&mut *conn)
@@ -111,21 +120,14 @@ async fn page(database: &Database, client: &str, after: Cursor) -> Result<Result
 }
 
 /// Writes down that the edge has everything up to here.
-async fn mark_safe(
-    database: &Database,
-    client: &str,
-    cursor: Cursor,
-    now: Millis,
-) -> Result<(), OutboxError> {
+async fn mark_safe(database: &Database, edge: &str, cursor: Cursor, now: Millis) -> Result<(), OutboxError> {
     let doing = db("reading the edge's cursor");
     let mut conn = database.read().await?;
-    let row = sqlx::query(
-        "SELECT c.safe, n.last FROM cursors c, counters n WHERE c.client = $1 AND n.name = 'outbox'",
-    )
-    .bind(client.to_owned())
-    .fetch_one(&mut *conn)
-    .await
-    .map_err(&doing)?;
+    let row = sqlx::query("SELECT safe, last FROM edges WHERE id = $1")
+        .bind(edge.to_owned())
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(&doing)?;
     drop(conn);
     let (safe, last): (i64, i64) = (row.try_get(0).map_err(&doing)?, row.try_get(1).map_err(&doing)?);
     if cursor.0 > last {
@@ -135,10 +137,10 @@ async fn mark_safe(
         return Ok(());
     }
     let mut tx = database.begin().await?;
-    sqlx::query("UPDATE cursors SET safe = $1, changed_at = $2 WHERE client = $3 AND safe < $1")
+    sqlx::query("UPDATE edges SET safe = $1, changed_at = $2 WHERE id = $3 AND safe < $1")
         .bind(cursor.0)
         .bind(now.0)
-        .bind(client.to_owned())
+        .bind(edge.to_owned())
         .execute(&mut *tx)
         .await
         .map_err(db("writing down the edge's cursor"))?;
@@ -146,16 +148,13 @@ async fn mark_safe(
     Ok(())
 }
 
-/// How many results were released, and how many of them the edge has.
-pub(crate) async fn progress(database: &Database, client: &str) -> Result<(i64, i64), StoreError> {
+/// How many results were released, and how many of them their edges have. What is meant for an edge that was revoked is waited for by nobody.
+pub(crate) async fn progress(database: &Database) -> Result<(i64, i64), StoreError> {
     let doing = db("counting results");
     let mut conn = database.read().await?;
-    let row = sqlx::query(
-        "SELECT n.last, c.safe FROM cursors c, counters n WHERE c.client = $1 AND n.name = 'outbox'",
-    )
-    .bind(client.to_owned())
-    .fetch_one(&mut *conn)
-    .await
-    .map_err(&doing)?;
+    let row = sqlx::query("SELECT CAST(COALESCE(SUM(last), 0) AS BIGINT), CAST(COALESCE(SUM(CASE WHEN revoked_at IS NULL THEN safe ELSE last END), 0) AS BIGINT) FROM edges")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(&doing)?;
     Ok((row.try_get(0).map_err(&doing)?, row.try_get(1).map_err(&doing)?))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use overread_domain::CaseEvent;
 use overread_read::{Overrides, Program};
-use overread_store::jobs::Job;
+use overread_store::jobs::{self, Job};
 use overread_store::{Database, Handler, LocalObject, StoreError, Trouble};
 use overread_wire::StudyManifest;
 use sqlx::Row;
@@ -16,7 +16,7 @@ use sqlx::Row;
 use crate::cases;
 use crate::error::db;
 use crate::gate::Gate;
-use crate::intake::{self, ObjectKind, object_key};
+use crate::intake::{self, ObjectKind};
 use crate::reading::{Answers, ReadFailure, ReadStudy, StudyToRead};
 use crate::release::{Conclusion, conclude};
 use crate::service::Service;
@@ -52,7 +52,12 @@ impl ReadJob {
         let never = |why: &str| Trouble::Never { why: why.into() };
         let study: i64 = job.key.parse().map_err(|_| never("the job's key is no number of a study"))?;
         let newest = intake::newest(&self.service.database, study).await?;
-        let (client, manifest) = newest.ok_or_else(|| never("there is no such study"))?;
+        let Some((client, manifest)) = newest else {
+            // It was forgotten.
+            let mut tx = self.service.database.begin().await?;
+            jobs::finish(&mut tx, job).await?;
+            return Ok(Database::commit(tx).await?);
+        };
         let chosen = self.choose(&manifest)?;
         let programs = self.begin(study, &manifest, chosen).await?;
         let answers = if programs.is_empty() {
@@ -119,9 +124,12 @@ impl ReadJob {
         programs: Vec<Program>,
     ) -> Result<Answers, Trouble> {
         let mut files: Vec<LocalObject> = Vec::with_capacity(manifest.instances.len());
-        for instance in &manifest.instances {
-            let key = object_key(client, ObjectKind::Image, &instance.sha256)?;
-            files.push(self.service.objects.local(&key).await?);
+        let hashes: Vec<_> = manifest.instances.iter().map(|i| i.sha256.clone()).collect();
+        let places = intake::places(&self.service.database, client, ObjectKind::Image, &hashes).await?;
+        for hash in &hashes {
+            // One that is not here was forgotten this moment: the next attempt finds no study.
+            let gone = || Trouble::Failed { why: "an object of the study is not here".into() };
+            files.push(self.service.objects.local(places.get(hash.as_str()).ok_or_else(gone)?).await?);
         }
         let study = StudyToRead {
             uid: manifest.study.clone(),

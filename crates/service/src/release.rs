@@ -9,13 +9,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cases::{self, Case};
+use crate::clients::{self, Caller};
 use crate::error::{db, document};
+use crate::forget;
 use crate::intake::{self, ObjectKind, object_key, record_object};
 use crate::meter;
 use crate::outbox;
 use crate::programs::mode_of;
 use crate::reading::{Answer, Answers, Reading};
 use crate::service::{Service, Told};
+
+/// How soon a study is read again during which its client had something forgotten.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// A study that was read.
 pub(crate) struct Conclusion<'a> {
@@ -49,12 +54,13 @@ struct Kept<'a> {
 
 /// Keeps the readings, releases what is to be released, and finishes the job.
 pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>) -> Result<(), Trouble> {
+    let epoch = clients::epoch(&service.database, study.client).await?;
     let mut kept = Vec::new();
     let mut failed: Vec<(&str, &str)> = Vec::new();
     for Answer { program, outcome } in &study.answers.answers {
         match outcome {
             Ok(reading) => {
-                let captures = put_captures(service, study.client, reading).await?;
+                let captures = put_captures(service, (study.client, epoch), reading).await?;
                 kept.push(Kept { program, reading, captures });
             }
             Err(why) => failed.push((program, why)),
@@ -63,7 +69,23 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
     let now = service.clock.now();
     let mut told = Vec::new();
     let mut tx = service.database.begin().await?;
-    intake::lock(&mut tx, study.study).await?;
+    let same_epoch = clients::lock(&mut tx, study.client).await? == epoch;
+    let edge = intake::lock(&mut tx, study.study).await?;
+    let forgotten = forget::forgotten(&mut tx, study.client, &study.manifest.study).await?;
+    let Some(edge) = edge.filter(|_| forgotten < i64::from(study.manifest.version)) else {
+        for capture in kept.iter().flat_map(|k| &k.captures) {
+            let of = (study.client, ObjectKind::Capture);
+            forget::erase_unless_used(&mut tx, of, &capture.sha256, epoch).await?;
+        }
+        forget::enqueue(&mut tx, study.client, now).await?;
+        jobs::finish(&mut tx, job).await?;
+        return Ok(Database::commit(tx).await?);
+    };
+    if !same_epoch {
+        // Something was forgotten meanwhile, and the pictures may have been among it.
+        return Err(Trouble::NotNow { wait: AGAIN });
+    }
+    let to = Caller { client: study.client.to_owned(), edge };
     let mut open = cases::of_study(&mut tx, study.study).await?;
     for kept in &kept {
         let mut case = case_for(&mut tx, &mut open, &study, kept.program, now).await?;
@@ -73,7 +95,7 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
         if case.state != CaseState::Reading {
             cases::advance(&mut tx, &mut case, CaseEvent::Started, "", now).await?;
         }
-        told.push(keep(&mut tx, &mut case, &study, kept, now).await?);
+        told.push(keep(&mut tx, (&mut case, &to, epoch), &study, kept, now).await?);
     }
     for (program, _) in &failed {
         // It stays open, under its name, so that it is seen if no attempt succeeds.
@@ -105,13 +127,13 @@ pub(crate) async fn conclude(service: &Service, job: &Job, study: Conclusion<'_>
 /// Makes the pictures durable, before anything names them.
 async fn put_captures(
     service: &Service,
-    client: &str,
+    (client, epoch): (&str, i64),
     reading: &Reading,
 ) -> Result<Vec<CaptureReference>, StoreError> {
     let mut references = Vec::with_capacity(reading.captures.len());
     for capture in &reading.captures {
         let sha256 = ContentHash::from_bytes(Sha256::digest(&capture.png).into());
-        let key = object_key(client, ObjectKind::Capture, &sha256)?;
+        let key = object_key(client, ObjectKind::Capture, &sha256, epoch)?;
         if !service.objects.exists(&key).await? {
             service.objects.put_bytes(&key, Bytes::copy_from_slice(&capture.png)).await?;
         }
@@ -172,7 +194,7 @@ async fn is_read(
 /// Keeps one reading and, unless its program is in shadow, releases it.
 async fn keep(
     tx: &mut Tx,
-    case: &mut Case,
+    (case, to, epoch): (&mut Case, &Caller, i64),
     study: &Conclusion<'_>,
     kept: &Kept<'_>,
     now: Millis,
@@ -184,8 +206,12 @@ async fn keep(
     let id = cases::next(tx, "reading").await?;
     insert_reading(tx, (id, case.id), mode, &message, kept).await?;
     for capture in &kept.captures {
-        record_object(tx, client, ObjectKind::Capture, &capture.sha256, capture.bytes, now).await?;
+        let size = (capture.bytes, epoch);
+        record_object(tx, client, ObjectKind::Capture, &capture.sha256, size, now).await?;
     }
+    let pictures: Vec<_> = kept.captures.iter().map(|c| c.sha256.clone()).collect();
+    intake::use_objects(tx, client, ObjectKind::Capture, &pictures, study.study).await?;
+    let said = message.digest();
     let event = match case_version {
         0 => CaseEvent::Kept,
         1 => CaseEvent::Released,
@@ -193,7 +219,7 @@ async fn keep(
     };
     cases::advance(tx, case, event, "", now).await?;
     if case_version > 0 {
-        outbox::put(tx, client, id, &message, now).await?;
+        outbox::put(tx, to, id, &message, now).await?;
     }
     let detail = serde_json::json!({
         "program": kept.program,
@@ -201,6 +227,8 @@ async fn keep(
         "study_version": manifest.version,
         "case_version": case_version,
         "mode": mode.as_str(),
+        "manifest": message.manifest,
+        "result": said,
     });
     let action = if case_version > 0 { "case.released" } else { "case.read" };
     let subject = format!("case {}", case.id);
@@ -223,6 +251,7 @@ fn message(manifest: &StudyManifest, kept: &Kept<'_>, case_version: i64, now: Mi
         program: kept.program.to_owned(),
         case_version: u32::try_from(case_version).unwrap_or(u32::MAX),
         study_version: manifest.version,
+        manifest: Some(manifest.digest()),
         algorithm: reading.algorithm.clone(),
         findings: reading.findings.clone(),
         not_assessed: reading.not_assessed.clone(),

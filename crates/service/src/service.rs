@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use overread_domain::Clock;
-use overread_http::Common;
+use overread_http::{Common, Problem};
 use overread_infer::Pack;
 use overread_store::{Database, Objects};
 use tokio::sync::{Notify, watch};
 
+use crate::authority::Authority;
 use crate::config::{Config, Limits};
+use crate::enrolment::Attempts;
 use crate::error::ServiceError;
+use crate::forget;
 use crate::meter;
 use crate::programs::Programs;
 use crate::schema::MIGRATIONS;
+use crate::upload::Uploads;
 
 /// Something that happened, for whoever looks on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,12 @@ pub struct Service {
     pub common: Common,
     /// Wakes whoever waits for results.
     pub(crate) bell: watch::Sender<Bell>,
+    /// Objects that are on their way in.
+    pub(crate) uploads: Uploads,
+    /// Attempts to enrol.
+    pub(crate) attempts: Attempts,
+    /// Signs certificates; none where no door for enrolled edges is configured.
+    pub(crate) authority: Option<Authority>,
 }
 
 impl Service {
@@ -65,6 +75,10 @@ impl Service {
         let database = Database::open(&config.database_url(), "service", MIGRATIONS).await?;
         let objects = Objects::open(&config.objects_url(), &config.data.join("staging")).await?;
         programs.register(&database, clock.now()).await?;
+        forget::index(&database).await?;
+        let authority =
+            config.link.bind.map(|_| Authority::load_or_create(&config.link_folder())).transpose()?;
+        let uploads = Uploads::new(objects.staging());
         let common = Common::new(database.clone(), clock.clone(), Arc::new(Notify::new()));
         Ok(Self {
             database,
@@ -74,7 +88,16 @@ impl Service {
             limits: config.limits,
             common,
             bell: watch::Sender::new(Bell::default()),
+            uploads,
+            attempts: Attempts::default(),
+            authority,
         })
+    }
+
+    /// The authority of the door for enrolled edges.
+    pub(crate) fn authority(&self) -> Result<&Authority, Problem> {
+        let none = std::io::Error::other("there is no authority: service.link.bind is not set");
+        self.authority.as_ref().ok_or_else(|| Problem::internal(&none))
     }
 
     /// Answers whoever waits for results, because the service ends.

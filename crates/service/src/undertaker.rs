@@ -1,7 +1,7 @@
-//! Cases whose job is dead are dead too: a process that was killed cannot write that down itself.
+//! Cases whose job is dead are dead too: a process that was killed cannot write that down itself. And what was given up is removed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use overread_domain::{CaseEvent, CaseState, sentence};
 use overread_store::{Database, StoreError, audit, jobs};
@@ -10,16 +10,25 @@ use tokio::sync::watch;
 use crate::error::db;
 use crate::read_job::READ;
 use crate::service::{Service, Told};
-use crate::{cases, intake, meter, outbox};
+use crate::{cases, clients, forget, intake, meter, outbox};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often it tidies.
+const TIDY: Duration = Duration::from_secs(3600);
 /// Dead jobs a page.
 const PAGE: i64 = 200;
 
 /// Buries and counts until the service stops.
 pub(crate) async fn watch(service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
+    let mut tidied: Option<Instant> = None;
     while !*stopped.borrow() {
+        if tidied.is_none_or(|at| at.elapsed() > TIDY) {
+            tidied = Some(Instant::now());
+            if let Err(e) = tidy(&service).await {
+                tracing::warn!("what was given up could not be removed: {}", sentence(&e));
+            }
+        }
         if let Err(e) = round(&service).await {
             tracing::debug!("dead jobs were not looked through: {}", sentence(&e));
         }
@@ -30,11 +39,23 @@ pub(crate) async fn watch(service: Arc<Service>, mut stopped: watch::Receiver<bo
     }
 }
 
+/// Removes uploads that were given up, and objects that no study named.
+async fn tidy(service: &Service) -> Result<(), StoreError> {
+    let clients: Vec<String> =
+        clients::list(&service.database).await?.into_iter().map(|c| c.client).collect();
+    service.uploads.sweep(&clients).await?;
+    for client in &clients {
+        forget::release_unused(&service.database, client, service.clock.now()).await?;
+    }
+    service.common.wake.notify_waiters();
+    Ok(())
+}
+
 /// One look at the queues.
 pub(crate) async fn round(service: &Service) -> Result<(), StoreError> {
     let counts = jobs::counts(&service.database).await?;
     let of = |state: &str| counts.iter().find(|c| c.kind == READ && c.state == state).map_or(0, |c| c.count);
-    let (released, safe) = outbox::progress(&service.database, intake::CLIENT).await?;
+    let (released, safe) = outbox::progress(&service.database).await?;
     meter::queues(of("waiting"), of("running"), of("dead"), released - safe);
     if of("dead") == 0 {
         return Ok(());
@@ -70,7 +91,9 @@ async fn bury(service: &Service, job: i64, study: i64, why: &str) -> Result<(), 
     let now = service.clock.now();
     let mut tx = service.database.begin().await?;
     // With the lock no new version comes in between; one that came before made the job live again.
-    intake::lock(&mut tx, study).await?;
+    if intake::lock(&mut tx, study).await?.is_none() {
+        return Ok(());
+    }
     let still = jobs::list(&service.database, Some("dead"), job - 1, 1).await?;
     if still.first().is_none_or(|j| j.id != job) {
         return Ok(());

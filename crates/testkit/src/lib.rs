@@ -11,6 +11,7 @@ mod certificates;
 pub mod dcmtk;
 pub mod http;
 pub mod ledger;
+mod networks;
 mod orthanc;
 mod overread;
 mod postgres;
@@ -18,14 +19,17 @@ pub mod process;
 mod s3;
 pub mod samples;
 pub mod strace;
+mod tap;
 pub mod tools;
 
 pub use certificates::{Certificates, certificates};
+pub use networks::Network;
 pub use orthanc::{Orthanc, OrthancSetup};
 pub use overread::Overread;
 pub use postgres::Postgres;
 pub use process::{Process, wait_for, wait_until};
 pub use s3::S3;
+pub use tap::{Tap, TapSetup};
 
 /// A port that is free now.
 pub fn free_port() -> u16 {

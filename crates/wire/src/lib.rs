@@ -5,6 +5,7 @@
 //!
 //! Findings cross the wire, finished documents do not. Knows neither storage nor identity.
 
+mod digest;
 mod enrol;
 mod link;
 pub mod paths;
@@ -15,6 +16,9 @@ pub use enrol::{EnrolAnswer, EnrolRequest, EnrolmentCode, RenewRequest};
 pub use link::{Cursor, Link, LinkError, ResultPage};
 pub use result::{AlgorithmReference, CaptureReference, ResultMessage};
 pub use study::{InstanceEntry, StudyManifest};
+
+/// Implements `digest` of a message.
+pub(crate) use digest::digest;
 
 /// The version of the messages: the first field of each. Within a version fields are added, never renamed or removed.
 pub const VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 use overread_domain::{ContentHash, EditionId, Finding, Millis, NotAssessed, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::{MessageError, VERSION};
+use crate::{MessageError, VERSION, digest};
 
 /// A released reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub struct ResultMessage {
     pub case_version: u32,
     /// The version of the study that was read.
     pub study_version: u32,
+    /// [`StudyManifest::digest`](crate::StudyManifest::digest) of the manifest that was read: an answer to something else is not taken for an answer to this.
+    /// None from a service of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<ContentHash>,
     /// Who read.
     pub algorithm: AlgorithmReference,
     /// One a label, in the pack's order.
@@ -62,6 +66,11 @@ pub struct CaptureReference {
 }
 
 impl ResultMessage {
+    /// What names this result in the audit chains of both sides.
+    pub fn digest(&self) -> ContentHash {
+        digest(self)
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors
@@ -97,6 +106,7 @@ mod tests {
             program: "cxr-pneumonia".into(),
             case_version: 1,
             study_version: 2,
+            manifest: None,
             algorithm: AlgorithmReference {
                 name: "cxr-pneumonia".into(),
                 version: "1.0.0".into(),
@@ -134,6 +144,20 @@ mod tests {
         let read: ResultMessage = serde_json::from_str(golden).unwrap();
         assert_eq!(read, message());
         assert_eq!(serde_json::to_string_pretty(&read).unwrap(), golden.trim_end());
+    }
+
+    #[test]
+    fn a_digest_names_what_is_said_and_not_how_it_is_written() {
+        let said = ResultMessage { manifest: Some(ContentHash::from_bytes([5; 32])), ..message() };
+        let spaced: ResultMessage =
+            serde_json::from_str(&serde_json::to_string_pretty(&said).unwrap()).unwrap();
+        assert_eq!(spaced.digest(), said.digest());
+        assert_ne!(message().digest(), said.digest());
+        // Both sides must reckon alike for ever: a digest of version 1.
+        assert_eq!(
+            message().digest().as_str(),
+            "c7ea364e9b680c0d2fe0ad50de7ef9abf8e9e9f8fb08814d7e72febe51767004"
+        );
     }
 
     #[test]

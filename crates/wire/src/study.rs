@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use overread_domain::{AgeBand, ContentHash, Laterality, Millis, Priority, Sex, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::{MessageError, VERSION};
+use crate::{MessageError, VERSION, digest};
 
 /// One version of a study: complete as the edge saw it at that time. A late image makes another version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,11 @@ pub struct InstanceEntry {
 impl StudyManifest {
     /// Most images of one study.
     pub const INSTANCES: usize = 200_000;
+
+    /// What names this manifest in the audit chains of both sides, and in the results of its reading.
+    pub fn digest(&self) -> ContentHash {
+        digest(self)
+    }
 
     /// Checks what the types cannot: version, counts, each image once, a hint that could be a name of a program.
     ///

@@ -29,7 +29,7 @@ impl Edge {
         // `dicomweb-client` leaves the port out of `Host`, so the address in answers must be told.
         let config = |folder: &Path| {
             format!(
-                "[edge]\ndata = \"{}/edge\"\npublic_url = \"{address}\"\n[edge.http]\nbind = \"127.0.0.1:{http}\"\n{lines}\n\
+                "[edge]\nallow_burned_in = true\ndeid.recognizable_features = \"keep\"\ndata = \"{}/edge\"\npublic_url = \"{address}\"\n[edge.http]\nbind = \"127.0.0.1:{http}\"\n{lines}\n\
                  [edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n[link]\nurl = \"http://127.0.0.1:{nobody}\"\ntoken = \"{nobody:032}\"\n",
                 folder.display()
             )

@@ -27,7 +27,7 @@ impl Site {
         let (edge, service, dimse) = (free_port(), free_port(), free_port());
         let config = |folder: &Path| {
             format!(
-                "[edge]\ndata = \"{data}/edge\"\n{}\nmax_attempts = 50\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
+                "[edge]\nallow_burned_in = true\ndeid.recognizable_features = \"keep\"\ndata = \"{data}/edge\"\n{}\nmax_attempts = 50\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
                  [edge.completion]\nquiet_seconds = 1.0\n[edge.destination.pacs]\nkind = \"dimse\"\nhost = \"127.0.0.1\"\nport = {}\nae_title = \"{}\"\n\
                  [service]\ndata = \"{data}/service\"\n{}\nmax_attempts = 10\n[service.http]\nbind = \"127.0.0.1:{service}\"\n",
                 stores("edge"),

@@ -15,9 +15,25 @@ pub enum Pixels {
     /// Nobody looked at them.
     #[default]
     Unseen,
+    /// Text about the patient was looked for in a sample of frames, or in other images of the series, and what was found is removed.
+    Sampled,
     /// Text about the patient was looked for and removed, by whoever made the original that is given here.
     Cleaned,
 }
+
+impl Pixels {
+    /// What De-identification Method (0012,0063) says of them, at most 64 characters.
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::Unseen => "Pixel data not inspected for burned-in text",
+            Self::Sampled => "Burned-in text looked for in a sample of images or frames",
+            Self::Cleaned => "Pixel data cleaned of burned-in text",
+        }
+    }
+}
+
+/// What De-identification Method (0012,0063) says of a head's volume, from which a face can be rendered.
+pub(crate) const FACES: &str = "Recognizable visual features not removed";
 
 /// Whether the original admits that its pixels tell who the patient is.
 pub(crate) fn shows_identity(object: &InMemDicomObject) -> bool {
@@ -31,6 +47,7 @@ pub(crate) fn put(
     profile: &Profile,
     pixels: Option<Pixels>,
     compressed: bool,
+    faces: bool,
 ) {
     let options = profile.options();
     let claims = !profile.keeps_too_much();
@@ -42,7 +59,11 @@ pub(crate) fn put(
         object.put(dummy::text(t::BURNED_IN_ANNOTATION, VR::CS, "NO"));
     }
     object.put(dummy::text(t::PATIENT_IDENTITY_REMOVED, VR::CS, if removed { "YES" } else { "NO" }));
-    object.put(strings(t::DEIDENTIFICATION_METHOD, VR::LO, method(profile, claims, pixels, compressed)));
+    object.put(strings(
+        t::DEIDENTIFICATION_METHOD,
+        VR::LO,
+        method(profile, claims, pixels, compressed, faces),
+    ));
     if claims {
         let taken = options.iter().filter(|o| *o != ProfileOption::CleanPixelData || cleaned);
         let taken = taken.chain(
@@ -63,7 +84,13 @@ pub(crate) fn put(
 }
 
 /// De-identification Method (0012,0063), at most 64 characters a value.
-fn method(profile: &Profile, claims: bool, pixels: Option<Pixels>, compressed: bool) -> Vec<String> {
+fn method(
+    profile: &Profile,
+    claims: bool,
+    pixels: Option<Pixels>,
+    compressed: bool,
+    faces: bool,
+) -> Vec<String> {
     let name: String =
         profile.name().chars().filter(|c| c.is_ascii_graphic() && *c != '\\').take(48).collect();
     let mut method = vec![
@@ -74,10 +101,9 @@ fn method(profile: &Profile, claims: bool, pixels: Option<Pixels>, compressed: b
     if !claims {
         method.push("With a site's exceptions that keep protected attributes".into());
     }
-    match pixels {
-        None => {}
-        Some(Pixels::Unseen) => method.push("Pixel data not inspected for burned-in text".into()),
-        Some(Pixels::Cleaned) => method.push("Pixel data cleaned of burned-in text".into()),
+    method.extend(pixels.map(|pixels| pixels.method().to_owned()));
+    if faces {
+        method.push(FACES.into());
     }
     if compressed {
         method.push("Comments inside compressed streams not removed".into());

@@ -34,9 +34,10 @@ pub(crate) fn kind(tag: Tag, sequence: Option<Tag>) -> UidKind {
     }
 }
 
-/// The pseudonym of a UID as text. UIDs of the standard stay.
+/// The pseudonym of a UID as text. UIDs of the standard stay, unless somebody named a study, a series or an instance so.
 pub(crate) fn mapped(key: &PseudonymKey, kind: UidKind, original: &str) -> String {
-    if original.is_empty() || is_standard_uid(original) {
+    let ours = matches!(kind, UidKind::Study | UidKind::Series | UidKind::Instance);
+    if original.is_empty() || !ours && is_standard_uid(original) {
         return original.to_owned();
     }
     key.uid_of_text(kind, original).to_string()

@@ -62,6 +62,14 @@ impl TextRemover {
         Ok(Self { detector: Detector::open(runtime, folder, threads)? })
     }
 
+    /// With the detector that is part of this program.
+    ///
+    /// # Errors
+    /// [`PixelError::Model`]: ONNX Runtime does not take it.
+    pub fn built_in(runtime: &Runtime, threads: usize) -> Result<Self, PixelError> {
+        Ok(Self { detector: Detector::built_in(runtime, threads)? })
+    }
+
     /// Text in one frame, in pixels of the full-size frame; `frame` is what errors call it.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ use super::views::{View, views};
 
 /// The graph's file in its folder.
 const FILE: &str = "PP-OCRv6_det_small.onnx";
+/// The file as this version was built with it: nothing beside the program can be lost or exchanged.
+const BUILT_IN: &[u8] = include_bytes!("../../../../models/text-detection/PP-OCRv6_det_small.onnx");
 /// SHA-256 of the file: the detector that the figures were measured with.
 const SHA256: &str = "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f";
 
@@ -65,11 +67,24 @@ impl Detector {
         let model = |why: String| PixelError::Model { path: path.clone(), why };
         let bytes = std::fs::read(&path)
             .map_err(|e| model(format!("cannot be read ({}); install it again", e.kind())))?;
-        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        Self::of(runtime, &path, &bytes, threads)
+    }
+
+    /// The graph that is part of this program.
+    ///
+    /// # Errors
+    /// [`PixelError::Model`]: ONNX Runtime does not take it.
+    pub fn built_in(runtime: &Runtime, threads: usize) -> Result<Self, PixelError> {
+        Self::of(runtime, Path::new(FILE), BUILT_IN, threads)
+    }
+
+    fn of(runtime: &Runtime, path: &Path, bytes: &[u8], threads: usize) -> Result<Self, PixelError> {
+        let model = |why: String| PixelError::Model { path: path.to_owned(), why };
+        let hash: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         if hash != SHA256 {
             return Err(model("is not the file that this version was made for; install it again".into()));
         }
-        let graph = Graph::new(runtime, FILE, &bytes, threads).map_err(|e| model(e.to_string()))?;
+        let graph = Graph::new(runtime, FILE, bytes, threads).map_err(|e| model(e.to_string()))?;
         Ok(Self { graph })
     }
 

@@ -14,6 +14,9 @@ use super::views::views;
 
 /// Tokens of fewer letters and digits are read by chance.
 const SHORTEST: usize = 3;
+/// Tokens of so many letters and digits may be part of a longer one, or spread over a line.
+const WITHIN: usize = 5;
+const SPREAD: usize = 7;
 
 /// Tesseract on this machine.
 #[derive(Clone, Debug)]
@@ -34,21 +37,28 @@ impl SecondLook {
     }
 
     /// The tokens of `identifying` that are still read in a frame: words and numbers of three letters or digits and more,
-    /// whatever their case. What is read is kept in memory alone.
+    /// whatever their case. Short ones must stand alone, as chance spells them within longer ones; long ones may be spread over
+    /// a line, as dates and numbers in groups are. What is read is kept in memory alone.
     ///
     /// # Errors
     /// [`PixelError::SecondLook`]: Tesseract fails.
     pub fn still_read(&self, grid: &ImageGrid, identifying: &[String]) -> Result<Vec<String>, PixelError> {
-        let mut read = Vec::new();
+        let (mut read, mut lines) = (Vec::new(), Vec::new());
         for view in views(grid) {
             for inverted in [false, true] {
-                read.extend(tokens(&self.read(&picture(&view.planes, grid.size, inverted))?));
+                let text = self.read(&picture(&view.planes, grid.size, inverted))?;
+                read.extend(tokens(&text));
+                lines.extend(text.lines().map(run_together).filter(|line| line.len() >= SPREAD));
             }
         }
         let mut found: Vec<String> = identifying.iter().flat_map(|text| tokens(text)).collect();
         found.sort();
         found.dedup();
-        found.retain(|token| read.iter().any(|r| r.contains(token.as_str())));
+        found.retain(|token| {
+            let inside = token.chars().count() >= WITHIN;
+            read.iter().any(|r| r == token || inside && r.contains(token.as_str()))
+                || token.len() >= SPREAD && lines.iter().any(|line| line.contains(token.as_str()))
+        });
         Ok(found)
     }
 
@@ -82,6 +92,11 @@ impl SecondLook {
 fn tokens(text: &str) -> Vec<String> {
     let parts = text.split(|c: char| !c.is_alphanumeric());
     parts.filter(|p| p.chars().count() >= SHORTEST).map(str::to_uppercase).collect()
+}
+
+/// The letters and digits of a line in capitals.
+fn run_together(line: &str) -> String {
+    line.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect()
 }
 
 /// A binary PGM, enlarged until its longest side has two thousand pixels: Tesseract reads letters of 20 pixels and more.

@@ -4,7 +4,8 @@
 //! [profile]
 //! name = "radiology"
 //! options = ["clean-descriptors", "retain-dates-modified"]
-//! burned_in = "quarantine"
+//! burned_in = "clean"
+//! recognizable_features = "quarantine"
 //!
 //! [tags]
 //! keep = ["SeriesNumber"]
@@ -18,20 +19,31 @@ use std::collections::BTreeMap;
 use dicom_core::Tag;
 use dicom_core::dictionary::DataDictionary;
 use dicom_dictionary_std::StandardDataDictionary;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ProfileOption, ProfileOptions, Step, row};
 
 /// What happens with objects whose pixels may show text about the patient.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BurnedIn {
-    /// They leave once whoever can see pixels has cleaned them; until then they are quarantined.
+    /// Text is removed from them; where that cannot be done, or nothing looks at pixels, they are quarantined.
     Clean,
-    /// They are quarantined.
+    /// Those that may show text are quarantined.
     #[default]
     Quarantine,
     /// They leave as they are. Patient Identity Removed (0012,0062) is NO where the original admits to such text.
+    Keep,
+}
+
+/// What happens with volumes of the head, from which a face can be rendered, and with objects whose Recognizable Visual Features (0028,0302) is YES.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recognizable {
+    /// They are quarantined.
+    #[default]
+    Quarantine,
+    /// They leave as they are, and say so: nothing here removes a face.
     Keep,
 }
 
@@ -72,6 +84,7 @@ pub struct Profile {
     pub(crate) name: String,
     pub(crate) options: ProfileOptions,
     pub(crate) burned_in: BurnedIn,
+    pub(crate) recognizable: Recognizable,
     pub(crate) subject: Subject,
     pub(crate) unlisted: Unlisted,
     pub(crate) overrides: BTreeMap<Tag, Override>,
@@ -134,6 +147,8 @@ struct Head {
     #[serde(default)]
     burned_in: BurnedIn,
     #[serde(default)]
+    recognizable_features: Recognizable,
+    #[serde(default)]
     subject: Subject,
     #[serde(default)]
     unlisted_text: Unlisted,
@@ -193,6 +208,7 @@ impl Profile {
             name: profile.name,
             options,
             burned_in: profile.burned_in,
+            recognizable: profile.recognizable_features,
             subject: profile.subject,
             unlisted: profile.unlisted_text,
             overrides: overrides(tags)?,
@@ -202,6 +218,16 @@ impl Profile {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it does with text in pixels.
+    pub const fn burned_in(&self) -> BurnedIn {
+        self.burned_in
+    }
+
+    /// What it does with faces.
+    pub const fn recognizable(&self) -> Recognizable {
+        self.recognizable
     }
 
     /// The options that it takes.

@@ -14,7 +14,7 @@ mod types;
 
 pub(crate) use concepts::action as concept_action;
 pub(crate) use file::Override;
-pub use file::{BurnedIn, Profile, ProfileError, Subject, Unlisted};
+pub use file::{BurnedIn, Profile, ProfileError, Recognizable, Subject, Unlisted};
 pub(crate) use options::BASIC;
 pub use options::{ProfileOption, ProfileOptions};
 pub(crate) use safe::is_safe;

@@ -222,6 +222,7 @@ async fn remove_rows(tx: &mut Tx, patient: &str, now: Millis) -> Result<(), Edge
     }
     let mut forgotten = Vec::with_capacity(studies.len());
     for study in &studies {
+        run(tx, "DELETE FROM departures WHERE study = $1", &[&study.id]).await?;
         forgotten.push((study, leave(tx, study).await?));
     }
     for key in &jobs_of {

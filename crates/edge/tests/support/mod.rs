@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use overread_deid::Detection;
+use overread_deid::profile::Recognizable;
 use overread_dicom::read::{CodecHost, CodecLimits};
 use overread_domain::Clock;
 use overread_edge::config::Destination;
@@ -33,6 +35,8 @@ pub struct Bench {
     pub dimse: u16,
     /// Takes effect when it is opened again.
     pub config: Config,
+    /// Finds text in pixels, where the configuration asks for it.
+    pub detection: Option<Detection>,
     clock: Clock,
     ticking: Arc<AtomicBool>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -54,6 +58,9 @@ impl Bench {
         config.dimse.bind = SocketAddr::from(([127, 0, 0, 1], free_port()));
         config.completion.quiet_seconds = 0.3;
         config.limits.reserve_bytes = 0;
+        // Looking at pixels takes seconds an image; tests of that ask for it.
+        config.allow_burned_in = true;
+        config.deid.recognizable_features = Some(Recognizable::Keep);
         change(&mut config);
         let clock = Clock::standing_at(Clock::machine().now());
         let ticking = Arc::new(AtomicBool::new(true));
@@ -63,6 +70,7 @@ impl Bench {
             url: format!("http://127.0.0.1:{web}"),
             dimse: config.dimse.bind.port(),
             config,
+            detection: None,
             clock,
             ticking,
             runtime: None,
@@ -75,10 +83,11 @@ impl Bench {
     /// Opens it on the same data, and waits until it is ready.
     pub fn again(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let link = LinkConfig { url: self.service.url(), token: "token".into() };
+        let link = LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
         // Uncompressed pixels need no codec, so its process is never started.
         let codec = Arc::new(|| CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default()));
-        let edge = Edge::open(self.config.clone(), &link, codec, 0, self.clock.clone());
+        let edge =
+            Edge::open(self.config.clone(), &link, codec, self.detection.clone(), 0, self.clock.clone());
         let edge = runtime.block_on(edge).unwrap();
         runtime.spawn(edge.serve(std::future::pending()));
         self.runtime = Some(runtime);
@@ -89,9 +98,10 @@ impl Bench {
     /// What it says where it is opened on a configuration, and ended at once.
     pub fn refusal(&self, config: &Config) -> Option<String> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let link = LinkConfig { url: self.service.url(), token: "token".into() };
+        let link = LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
         let codec = Arc::new(|| CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default()));
-        let opened = runtime.block_on(Edge::open(config.clone(), &link, codec, 0, self.clock.clone()));
+        let edge = Edge::open(config.clone(), &link, codec, self.detection.clone(), 0, self.clock.clone());
+        let opened = runtime.block_on(edge);
         runtime.shutdown_timeout(Duration::from_secs(30));
         opened.err().map(|e| overread_domain::sentence(&e))
     }

@@ -18,6 +18,7 @@ struct Kept {
     objects: Arc<Mutex<HashMap<String, Bytes>>>,
     studies: Arc<Mutex<Vec<StudyManifest>>>,
     results: Arc<Mutex<Vec<ResultMessage>>>,
+    hold: Arc<AtomicBool>,
     forgotten: Arc<Mutex<Vec<(String, u32)>>>,
     /// While it is set, nothing is forgotten.
     busy: Arc<AtomicBool>,
@@ -35,12 +36,14 @@ impl Service {
         let kept = Kept::default();
         let router = Router::new()
             .route(paths::MISSING, post(missing))
-            .route(paths::OBJECT, put(put_object))
+            .route(paths::OBJECT, put(put_object).head(offset))
             .route(paths::STUDY, put(put_study))
             .route(paths::FORGET, delete(forget))
             .route(paths::RESULTS, get(results))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(kept.clone());
+        // Objects and messages come compressed.
+        let router = overread_http::compressed(router);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -61,6 +64,17 @@ impl Service {
     /// The results that it has released, in order.
     pub fn results(&self) -> Vec<ResultMessage> {
         self.kept.results.lock().unwrap().clone()
+    }
+
+    /// Keeps results back from now on.
+    pub fn hold(&self) {
+        self.kept.hold.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets them go, as they are after a change.
+    pub fn release(&self, change: impl FnOnce(&mut Vec<ResultMessage>)) {
+        change(&mut self.kept.results.lock().unwrap());
+        self.kept.hold.store(false, Ordering::SeqCst);
     }
 
     /// The studies that it was told to forget, and up to which version, in order.
@@ -84,6 +98,10 @@ async fn missing(State(kept): State<Kept>, Json(hashes): Json<Vec<ContentHash>>)
     Json(hashes.into_iter().filter(|h| !objects.contains_key(h.as_str())).collect())
 }
 
+async fn offset() -> [(&'static str, &'static str); 1] {
+    [(paths::UPLOAD_OFFSET, "0")]
+}
+
 async fn put_object(State(kept): State<Kept>, Path(sha256): Path<String>, body: Bytes) {
     kept.objects.lock().unwrap().insert(sha256, body);
 }
@@ -95,6 +113,7 @@ async fn put_study(State(kept): State<Kept>, Json(study): Json<StudyManifest>) {
     result.case_version = u32::try_from(earlier.count()).unwrap() + 1;
     result.study = study.study.clone();
     result.study_version = study.version;
+    result.manifest = Some(study.digest());
     result.images = study.instances.iter().map(|i| i.instance.clone()).collect();
     result.read_at = Millis(study.complete_at.0);
     results.push(result);
@@ -117,10 +136,13 @@ async fn results(State(kept): State<Kept>, Query(query): Query<HashMap<String, u
     let after = query["after"];
     // Whoever asks waits a little, as at a real one.
     for _ in 0..20 {
-        if kept.results.lock().unwrap().len() > after {
+        if !kept.hold.load(Ordering::SeqCst) && kept.results.lock().unwrap().len() > after {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    if kept.hold.load(Ordering::SeqCst) {
+        return Json(ResultPage { results: vec![], next: Cursor(i64::try_from(after).unwrap()) });
     }
     let results: Vec<_> = kept.results.lock().unwrap()[after..].to_vec();
     let next = Cursor(i64::try_from(after + results.len()).unwrap());

@@ -16,7 +16,7 @@ use sqlx::any::AnyRow;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{db, document};
-use crate::intake::{CLIENT, ObjectKind, object_key};
+use crate::intake::{self, ObjectKind};
 use crate::reading::Timings;
 use crate::release::ReadingRecord;
 use crate::service::Service;
@@ -29,6 +29,8 @@ const PAGE: i64 = 100;
 pub struct CaseView {
     /// Its number.
     pub id: i64,
+    /// Whose study it is.
+    pub client: String,
     /// Pseudonymous Study Instance UID.
     pub study: String,
     /// Newest version of the study.
@@ -220,7 +222,7 @@ impl From<&Finding> for FindingView {
     }
 }
 
-const COLUMNS: &str = "c.id, s.study, s.latest, c.program, c.state, c.detail, c.case_version, c.priority, c.created_at, c.changed_at";
+const COLUMNS: &str = "c.id, s.study, s.latest, c.program, c.state, c.detail, c.case_version, c.priority, c.created_at, c.changed_at, c.client";
 
 fn case(row: &AnyRow) -> Result<CaseView, sqlx::Error> {
     let some = |text: String| Some(text).filter(|t| !t.is_empty());
@@ -235,6 +237,7 @@ fn case(row: &AnyRow) -> Result<CaseView, sqlx::Error> {
         priority: row.try_get(7)?,
         created_at: row.try_get(8)?,
         changed_at: row.try_get(9)?,
+        client: row.try_get(10)?,
     })
 }
 
@@ -257,10 +260,9 @@ pub async fn list(
     let mut conn = service.database.read().await?;
     let sql = format!(
         "SELECT {COLUMNS} FROM cases c JOIN studies s ON s.id = c.study_id
-         WHERE c.client = $1 AND c.id > $2 AND ($3 = '' OR c.state = $3) AND ($4 = '' OR c.program = $4) ORDER BY c.id LIMIT $5"
+         WHERE c.id > $1 AND ($2 = '' OR c.state = $2) AND ($3 = '' OR c.program = $3) ORDER BY c.id LIMIT $4"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(CLIENT)
         .bind(after)
         .bind(query.state.map_or("", |s| s.state().as_str()))
         .bind(program)
@@ -285,10 +287,8 @@ pub async fn one(
 ) -> Result<Json<CaseDetail>, Problem> {
     let doing = db("reading a case");
     let mut conn = service.database.read().await?;
-    let sql = format!(
-        "SELECT {COLUMNS} FROM cases c JOIN studies s ON s.id = c.study_id WHERE c.client = $1 AND c.id = $2"
-    );
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(CLIENT).bind(id).fetch_optional(&mut *conn).await;
+    let sql = format!("SELECT {COLUMNS} FROM cases c JOIN studies s ON s.id = c.study_id WHERE c.id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&mut *conn).await;
     let row = row.map_err(&doing)?.ok_or_else(|| Problem::not_found("there is no such case"))?;
     let rows = sqlx::query(
         "SELECT id, study_version, edition, mode, case_version, result, captures, timings, created_at FROM readings WHERE case_id = $1 ORDER BY id",
@@ -346,9 +346,8 @@ pub async fn capture(
     let none = || Problem::not_found("there is no such picture");
     let mut conn = service.database.read().await?;
     let row = sqlx::query(
-        "SELECT r.captures FROM readings r JOIN cases c ON c.id = r.case_id WHERE c.client = $1 AND c.id = $2 AND r.id = $3",
+        "SELECT r.captures, c.client FROM readings r JOIN cases c ON c.id = r.case_id WHERE c.id = $1 AND r.id = $2",
     )
-    .bind(CLIENT)
     .bind(id)
     .bind(reading)
     .fetch_optional(&mut *conn)
@@ -356,11 +355,13 @@ pub async fn capture(
     .map_err(&doing)?
     .ok_or_else(none)?;
     drop(conn);
-    let text: String = row.try_get(0).map_err(&doing)?;
+    let (text, client): (String, String) = (row.try_get(0).map_err(&doing)?, row.try_get(1).map_err(&doing)?);
     let captures: Vec<CaptureReference> =
         serde_json::from_str(&text).map_err(document("a reading")).map_err(Problem::from)?;
     let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
     let capture = index.and_then(|i| captures.get(i)).ok_or_else(none)?;
-    let png = service.objects.get(&object_key(CLIENT, ObjectKind::Capture, &capture.sha256)?).await?;
+    let hash = std::slice::from_ref(&capture.sha256);
+    let places = intake::places(&service.database, &client, ObjectKind::Capture, hash).await?;
+    let png = service.objects.get(places.values().next().ok_or_else(none)?).await?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
 }
