@@ -63,6 +63,12 @@ pub enum Command {
     /// Make, list and revoke API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Change the master key of the edge's vault.
+    #[command(subcommand)]
+    Vault(crate::vault::VaultCommand),
+    /// Erase a patient from the edge and its service.
+    #[command(subcommand)]
+    Patient(crate::vault::PatientCommand),
     /// Let edges of other machines come to this service: make clients and one-time codes, list and revoke edges.
     #[command(subcommand)]
     Client(ClientCommand),

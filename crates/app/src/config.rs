@@ -198,7 +198,7 @@ pub fn effective(config: &Config) -> Result<String> {
         service: config.section("service")?,
         link: config.section("link")?,
     };
-    for address in [&mut all.edge.database, &mut all.service.database] {
+    for address in [&mut all.edge.database, &mut all.edge.vault.database, &mut all.service.database] {
         *address = masked(address);
     }
     toml::to_string_pretty(&all).context("writing the configuration")

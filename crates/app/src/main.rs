@@ -17,6 +17,7 @@ mod supervise;
 mod table;
 mod telemetry;
 mod token;
+mod vault;
 mod wrap;
 
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ fn main() -> ExitCode {
         Command::Study(command) => roles::block_on(study::run(&command)),
         Command::Jobs(command) => roles::block_on(operate::jobs(&command)),
         Command::Audit(command) => roles::block_on(operate::audit(&command)),
+        Command::Vault(command) => roles::block_on(vault::vault(&command)),
+        Command::Patient(command) => roles::block_on(vault::patient(&command)),
         Command::Token(command) => roles::block_on(token::run(&command)),
         Command::Client(command) => roles::block_on(client::run(&command)),
         Command::Enrol(args) => roles::block_on(client::enrol(&args)),

@@ -152,6 +152,10 @@ async fn start(binary: &Path, role: &str, extra: &[OsString], config: &str) -> R
             command.env_remove(&name);
         }
     }
+    if role != "edge" {
+        // Whoever reads images without the patient has nothing that could open who that is.
+        command.env_remove(overread_edge::vault::VARIABLE);
+    }
     let mut child = command.spawn().with_context(|| format!("starting the {role}"))?;
     let mut stdin = child.stdin.take().context("no pipe to the child")?;
     stdin.write_all(config.as_bytes()).await.context("handing over the configuration")?;
@@ -178,5 +182,22 @@ pub fn die_with_parent() {
     if now != Some(parent) {
         // It was gone before the signal was asked for.
         std::process::exit(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_is_not_told_where_keys_and_patients_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("overread.toml");
+        let text = "[edge]\ndata = \"/canary-data\"\n[edge.vault]\nkey_file = \"/canary-key\"\ndatabase = \"sqlite:///canary-vault\"\n\
+                    [service]\ndata = \"/elsewhere\"\n";
+        std::fs::write(&file, text).unwrap();
+        let (edge, service) = parts(&Config::read(Some(&file)).unwrap()).unwrap();
+        assert!(edge.contains("/canary-key") && edge.contains("/canary-data"));
+        assert!(!service.contains("canary") && !service.contains("vault"), "{service}");
     }
 }

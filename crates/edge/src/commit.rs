@@ -30,6 +30,14 @@ pub(crate) struct Waiting {
     pub(crate) answer: oneshot::Sender<Result<Accepted, Refusal>>,
 }
 
+impl Waiting {
+    /// Answers, once nothing of it is left in staging. A sender that has gone does not matter: it sends again and meets a duplicate.
+    fn answer(self, outcome: Result<Accepted, Refusal>) {
+        drop(self.sealed);
+        let _ = self.answer.send(outcome);
+    }
+}
+
 /// What is kept of it if it is kept.
 pub(crate) struct Sealed {
     /// Where it goes.
@@ -44,14 +52,25 @@ pub(crate) struct Sealed {
 
 /// What becomes of one object of a group.
 enum Plan {
-    /// It is here already.
-    Here,
+    /// It is here already, as that patient's.
+    Here(Option<KeyId>),
     /// It comes with another one of the group too.
     With(usize),
     /// The first under its UID.
     New,
     /// Another object under a UID whose first is here, or comes with the group.
     Conflict(Option<usize>),
+}
+
+impl Plan {
+    /// Whose rows it writes, or relies on.
+    fn patients(&self, waiting: &Waiting) -> impl Iterator<Item = KeyId> {
+        let patient = match self {
+            Self::Here(patient) => *patient,
+            Self::With(_) | Self::New | Self::Conflict(_) => Some(waiting.sealed.patient),
+        };
+        patient.into_iter()
+    }
 }
 
 /// An object under a UID.
@@ -62,8 +81,8 @@ struct Kept {
 
 /// Where it lies.
 enum Place {
-    /// Among the objects, under that key.
-    Stored(String),
+    /// Among the objects, under that key; whose it is, where an older edge has not left it plain.
+    Stored(String, Option<KeyId>),
     /// In staging, as that one of the group.
     Group(usize),
 }
@@ -107,15 +126,14 @@ impl Committer {
             match self.commit(&waiting).await {
                 Ok(outcomes) => {
                     for (waiting, outcome) in waiting.into_iter().zip(outcomes) {
-                        // A sender that has gone does not matter: it sends again and meets a duplicate.
-                        let _ = waiting.answer.send(outcome);
+                        waiting.answer(outcome);
                     }
                 }
                 Err(error) => {
                     tracing::error!("images were not taken: {}", sentence(&error));
                     let full = error.is_full();
                     for waiting in waiting {
-                        let _ = waiting.answer.send(Err(if full { Refusal::Full } else { Refusal::Away }));
+                        waiting.answer(Err(if full { Refusal::Full } else { Refusal::Away }));
                     }
                 }
             }
@@ -127,19 +145,21 @@ impl Committer {
         let plans = self.plan(group).await?;
         let files = plans.iter().zip(group).filter_map(|(plan, w)| match plan {
             Plan::New | Plan::Conflict(_) => Some((w.sealed.key.clone(), w.sealed.file.to_path_buf())),
-            Plan::Here | Plan::With(_) => None,
+            Plan::Here(_) | Plan::With(_) => None,
         });
         let mut put = self.objects.put_files(files.collect()).await.into_iter();
         let mut lies = || put.next().map_or(Err(Refusal::Away), |put| put.map_err(|e| not_put(&e)));
         let mut outcomes: Vec<Result<Accepted, Refusal>> = Vec::with_capacity(group.len());
         let mut tx = self.database.begin().await?;
-        let erased = self.erased(&mut tx, group).await?;
+        let erased = self.erased(&mut tx, group, &plans).await?;
         let mut studies: HashMap<String, &Description> = HashMap::new();
         for (waiting, plan) in group.iter().zip(&plans) {
             let outcome = match plan {
-                Plan::Here => Ok(Accepted::Duplicate),
-                // Sent again, it is somebody else's, whose key there is.
-                _ if erased.contains(&waiting.sealed.patient) => lies_or(plan, &mut lies),
+                // Sent again a little later, it is somebody new's.
+                plan if plan.patients(waiting).any(|patient| erased.contains(&patient)) => {
+                    lies_or(plan, &mut lies)
+                }
+                Plan::Here(_) => Ok(Accepted::Duplicate),
                 Plan::With(other) => outcomes[*other].clone().map(|_| Accepted::Duplicate),
                 Plan::New => lies().map(|()| Accepted::Stored),
                 // It counts for nothing without the first.
@@ -172,8 +192,14 @@ impl Committer {
     }
 
     /// Patients of a group who were erased since their images were sealed.
-    async fn erased(&self, tx: &mut Tx, group: &[Waiting]) -> Result<BTreeSet<KeyId>, EdgeError> {
-        let patients: BTreeSet<KeyId> = group.iter().map(|waiting| waiting.sealed.patient).collect();
+    async fn erased(
+        &self,
+        tx: &mut Tx,
+        group: &[Waiting],
+        plans: &[Plan],
+    ) -> Result<BTreeSet<KeyId>, EdgeError> {
+        let patients = plans.iter().zip(group).flat_map(|(plan, waiting)| plan.patients(waiting));
+        let patients: BTreeSet<KeyId> = patients.collect();
         let mut erased = BTreeSet::new();
         for patient in patients {
             if !erasure::enter(tx, patient).await? {
@@ -211,11 +237,11 @@ impl Committer {
         for (index, waiting) in group.iter().enumerate() {
             let here = known.entry(waiting.description.sop_instance.as_str().to_owned()).or_default();
             plans.push(match self.find(waiting, here, group).await? {
-                Some(Place::Stored(_)) => Plan::Here,
+                Some(Place::Stored(_, patient)) => Plan::Here(*patient),
                 Some(Place::Group(other)) => Plan::With(*other),
                 None => {
                     let first = here.first().map(|kept| match &kept.place {
-                        Place::Stored(_) => None,
+                        Place::Stored(..) => None,
                         Place::Group(first) => Some(*first),
                     });
                     here.push(Kept {
@@ -243,12 +269,15 @@ impl Committer {
         for kept in here {
             let (path, copy) = match &kept.place {
                 Place::Group(other) => (group[*other].arrival.file.clone(), None),
-                Place::Stored(key) => match self.objects.local(&ObjectKey::parse(key)?).await {
+                Place::Stored(key, _) => match self.objects.local(&ObjectKey::parse(key)?).await {
                     Ok(local) => (local.path().to_owned(), Some(local)),
-                    Err(EdgeError::Store { source: StoreError::NoObject { .. }, .. } | EdgeError::Erased) => {
+                    // It goes, and whoever sends is told to come again.
+                    Err(EdgeError::Erased) => return Ok(Some(&kept.place)),
+                    Err(e) if e.is_passing() => return Err(e),
+                    Err(e) => {
+                        tracing::warn!("an object could not be compared: {}", sentence(&e));
                         continue;
                     }
-                    Err(e) => return Err(e.into()),
                 },
             };
             let file = waiting.arrival.file.clone();
@@ -275,14 +304,17 @@ impl Committer {
                 continue;
             }
             let rows = sqlx::query(
-                "SELECT sha256, object, 0 AS rank FROM instances WHERE sop_uid = $1 UNION ALL SELECT sha256, object, 1 AS rank FROM conflicts WHERE sop_uid = $1 ORDER BY rank",
+                "SELECT sha256, object, patient, 0 AS rank FROM instances WHERE sop_uid = $1 UNION ALL SELECT sha256, object, patient, 1 AS rank FROM conflicts WHERE sop_uid = $1 ORDER BY rank",
             )
             .bind(sop.to_owned())
             .fetch_all(&mut *conn)
             .await
             .map_err(doing("looking for duplicates"))?;
-            let kept =
-                rows.iter().map(|r| Ok(Kept { sha256: r.try_get(0)?, place: Place::Stored(r.try_get(1)?) }));
+            let kept = rows.iter().map(|row| {
+                let patient: Option<String> = row.try_get(2)?;
+                let patient = patient.as_deref().and_then(KeyId::parse);
+                Ok(Kept { sha256: row.try_get(0)?, place: Place::Stored(row.try_get(1)?, patient) })
+            });
             let kept = kept.collect::<Result<Vec<Kept>, sqlx::Error>>();
             known.insert(sop.to_owned(), kept.map_err(doing("looking for duplicates"))?);
         }

@@ -133,11 +133,14 @@ impl<L: Link> Inbox<L> {
             return Ok(());
         };
         let id = format!("{:032x}", rand::random::<u128>());
-        let patient = patient_of_study(tx, &self.vault, &study_uid).await?;
-        if !enter(tx, patient.id).await? {
-            tracing::info!("a result came for a patient who is being erased; it is not taken");
-            return Ok(());
-        }
+        let patient = match patient_of_study(tx, &self.vault, &study_uid).await {
+            Ok(patient) if enter(tx, patient.id).await? => patient,
+            Ok(_) | Err(EdgeError::Erased) => {
+                tracing::info!("a result came for a patient who is being erased; it is not taken");
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
         let text = serde_json::to_string(message).unwrap_or_default();
         let sealed = patient.seal_text("results.message", &id, &text)?;
         let new = sqlx::query(

@@ -178,6 +178,22 @@ impl Database {
         tx.commit().await.map_err(StoreError::database("committing"))
     }
 
+    /// Writes SQLite's whole database anew, and empties its log: unused parts of pages, in which `secure_delete` leaves copies when pages are split and joined, go too.
+    /// Nothing else is written meanwhile. On PostgreSQL it does nothing, as [`Self::checkpoint`].
+    ///
+    /// # Errors
+    /// As [`Self::checkpoint`]; there is no room for a second copy.
+    pub async fn rewrite(&self) -> Result<(), StoreError> {
+        if !self.sqlite {
+            return Ok(());
+        }
+        let doing = "writing the database anew";
+        let mut conn = self.writers.acquire().await.map_err(StoreError::database(doing))?;
+        sqlx::query("VACUUM").execute(&mut *conn).await.map_err(StoreError::database(doing))?;
+        drop(conn);
+        self.checkpoint().await
+    }
+
     /// Writes what SQLite holds in its log into the database and empties the log: what was deleted before is in neither any more. PostgreSQL has its own ways,
     /// which its administrator sets (VACUUM, archives of its log); there it does nothing.
     ///

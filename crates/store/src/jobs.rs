@@ -206,9 +206,9 @@ pub async fn finish(tx: &mut Tx, job: &Job) -> Result<(), StoreError> {
 /// # Errors
 /// The database failed.
 pub async fn cancel(tx: &mut Tx, key: &str) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM jobs WHERE key = $1 OR substr(key, 1, CAST($2 AS INTEGER)) = $3")
+    let sql = format!("DELETE FROM jobs WHERE key = $1 OR substr(key, 1, {}) = $2", key.chars().count() + 1);
+    sqlx::query(AssertSqlSafe(sql))
         .bind(key.to_owned())
-        .bind(i64::try_from(key.len()).unwrap_or(i64::MAX).saturating_add(1))
         .bind(format!("{key}:"))
         .execute(&mut **tx)
         .await

@@ -74,6 +74,7 @@ async fn what_differs_before_the_data_set_alone_is_the_same_object() {
     ];
     let outcomes = committer.commit(&group).await.unwrap();
     assert_eq!(outcomes, [Ok(Accepted::Stored), Ok(Accepted::Duplicate), Ok(Accepted::Conflict)]);
+    drop(group);
     // The same once more, now beside what is stored.
     let group = [
         arrived(&committer, "d", |b| preamble(b)).await,

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use overread_domain::{Check, Side, sentence};
 
+use super::keys;
 use super::patients::unlock;
 use crate::config::Config;
 
@@ -12,7 +13,6 @@ const NAME: &str = "vault";
 /// Looks at it. A vault that there is not yet is made at the first start, and not by this.
 pub async fn examine(config: &Config) -> Vec<Check> {
     let file = config.vault.key_file(&config.data);
-    let mut checks = Vec::new();
     if let Ok(about) = std::fs::metadata(&file) {
         let mode = about.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
@@ -24,30 +24,30 @@ pub async fn examine(config: &Config) -> Vec<Check> {
                     .change(format!("chmod 600 {}", file.display())),
             ];
         }
-        if file.starts_with(&config.data) {
-            checks.push(
-                Check::warning(
-                    "vault: key file",
-                    "it lies in the data folder: whoever copies the folder copies the key that opens it",
-                    Side::Ours,
-                )
-                .at("edge.vault.key_file")
-                .change("move it to a place with a backup of its own, and name that"),
-            );
-        }
     }
     if config.vault.database.is_empty() && !config.data.join("vault.db").exists() {
-        checks.push(Check::ok(NAME, "there is none yet: the edge makes it at its first start"));
-        return checks;
+        return vec![Check::ok(NAME, "there is none yet: the edge makes it at its first start")];
     }
-    checks.push(match unlock(config).await {
+    if matches!(keys::load(config), Ok(None)) {
+        let found = "there is a vault, and no master key: the edge makes one where nothing is sealed yet, and does not start where something is";
+        return vec![
+            Check::warning(NAME, found, Side::Ours)
+                .at("edge.vault.key_file")
+                .change("restore the key from its backup"),
+        ];
+    }
+    let place = if file.exists() && file.starts_with(&config.data) {
+        "; its key file lies in the data folder, so whoever copies that copies the key: docs/vault.md"
+    } else {
+        ""
+    };
+    vec![match unlock(config).await {
         Ok((database, found)) => {
             database.close().await;
-            Check::ok(NAME, format!("it opens; the master key {} wraps", found.masters.newest()))
+            Check::ok(NAME, format!("it opens; the master key {} wraps{place}", found.masters.newest()))
         }
         Err(e) => Check::failed(NAME, sentence(&e), Side::Ours)
             .at("edge.vault")
             .change("give the master key that the vault is sealed under, from its backup"),
-    });
-    checks
+    }]
 }

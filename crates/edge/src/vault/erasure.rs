@@ -160,6 +160,8 @@ impl Erasure {
         Database::commit(tx).await?;
         // Killed here, the job does it.
         self.vault().destroy(patient).await?;
+        // Where readers are in the way, the job does it again.
+        let _ = self.vault().scrub().await;
         self.wake.notify_waiters();
         Ok(Asked::Erased { patient, studies })
     }
@@ -168,6 +170,7 @@ impl Erasure {
         let patient = KeyId::parse(&job.key)
             .ok_or_else(|| Trouble::Never { why: "the job names no patient".into() })?;
         self.vault().destroy(patient).await?;
+        self.vault().scrub().await?;
         let mut tx = self.database.begin().await?;
         remove_rows(&mut tx, &job.key, self.clock.now()).await?;
         Database::commit(tx).await?;

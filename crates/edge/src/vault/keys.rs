@@ -10,7 +10,7 @@ use super::config::Pkcs11;
 use crate::config::Config;
 
 /// Master keys, base64 or hexadecimal, the newest first and commas between.
-pub(crate) const VARIABLE: &str = "OVERREAD_VAULT_KEY";
+pub const VARIABLE: &str = "OVERREAD_VAULT_KEY";
 
 /// Where the newest key lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,14 +82,19 @@ struct Plain {
 
 impl Older {
     async fn work(&self, job: &Job) -> Result<(), EdgeError> {
+        let mut sealed = 0;
         loop {
             let done = self.instances().await? + self.conflicts().await? + self.results().await?;
             erasure::remove_objects(&self.database, &self.objects).await?;
             if done == 0 {
                 break;
             }
+            sealed += done;
         }
-        self.database.checkpoint().await?;
+        if sealed > 0 {
+            // An older version's deleted rows lie in unused parts of the file.
+            self.database.rewrite().await?;
+        }
         let mut tx = self.database.begin().await?;
         jobs::finish(&mut tx, job).await?;
         Database::commit(tx).await?;

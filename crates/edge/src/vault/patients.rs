@@ -7,21 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use overread_deid::PseudonymKey;
 use overread_deid::vault::{DataKey, KeyId, Masters, VaultError, Wrapped};
 use overread_domain::Clock;
-use overread_store::{Database, Tx};
+use overread_store::Database;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use super::make::{Ask, GROUP, make_all};
 use super::schema::MIGRATIONS;
 use super::{Who, keys, secrets};
 use crate::config::Config;
-use crate::error::{EdgeError, sentence};
+use crate::error::EdgeError;
 
 /// Keys that are held in memory; beyond it they are unwrapped again.
 const HELD: usize = 50_000;
-/// New patients of one commit at most.
-const GROUP: usize = 256;
 /// How sealed texts begin. What begins otherwise is plain, of an older edge.
 const MARK: &str = "sealed.1.";
 
@@ -46,12 +45,12 @@ impl Patient {
 
 /// The vault. Clones share it.
 #[derive(Clone)]
-pub struct Vault(Arc<Inner>);
+pub struct Vault(pub(super) Arc<Inner>);
 
-struct Inner {
-    database: Database,
+pub(super) struct Inner {
+    pub(super) database: Database,
     config: Config,
-    clock: Clock,
+    pub(super) clock: Clock,
     masters: RwLock<Masters>,
     fingerprints: DataKey,
     held: Mutex<Held>,
@@ -64,21 +63,14 @@ struct Held {
     patients: HashMap<String, KeyId>,
 }
 
-/// A patient who may be new.
-struct Ask {
-    fingerprint: String,
-    number: Option<String>,
-    answer: oneshot::Sender<Result<Patient, EdgeError>>,
-}
-
-fn row_failed(e: sqlx::Error) -> EdgeError {
+pub(super) fn row_failed(e: sqlx::Error) -> EdgeError {
     EdgeError::query("reading a patient's key")(e)
 }
 
-const KEY_OF: &str = "SELECT id, master, wrapped FROM vault_patients WHERE";
+pub(super) const KEY_OF: &str = "SELECT id, master, wrapped FROM vault_patients WHERE";
 
 /// Id and wrapped key of a row; no key once it was destroyed.
-fn row_of(row: &AnyRow) -> Result<(KeyId, Option<Wrapped>), EdgeError> {
+pub(super) fn row_of(row: &AnyRow) -> Result<(KeyId, Option<Wrapped>), EdgeError> {
     let id: String = row.try_get(0).map_err(row_failed)?;
     let wrapped: Option<String> = row.try_get(2).map_err(row_failed)?;
     let master: String = row.try_get(1).map_err(row_failed)?;
@@ -174,12 +166,12 @@ impl Vault {
         secrets::pseudonyms(&self.0.database, &masters, older).await
     }
 
-    fn masters(&self) -> Masters {
+    pub(super) fn masters(&self) -> Masters {
         self.0.masters.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the master keys again: a rotation may have replaced them meanwhile.
-    fn reload(&self) -> Result<Masters, VaultError> {
+    pub(super) fn reload(&self) -> Result<Masters, VaultError> {
         let masters = self.masters();
         let found = keys::load(&self.0.config)?.map_or(masters, |found| found.masters);
         *self.0.masters.write().unwrap_or_else(PoisonError::into_inner) = found.clone();
@@ -190,7 +182,7 @@ impl Vault {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn unwrap(&self, id: KeyId, wrapped: Wrapped) -> Result<Patient, EdgeError> {
+    pub(super) async fn unwrap(&self, id: KeyId, wrapped: Wrapped) -> Result<Patient, EdgeError> {
         let this = self.clone();
         let work = move || {
             let unwrapped = match this.masters().unwrap(&id.to_string(), &wrapped) {
@@ -324,7 +316,12 @@ impl Vault {
             .map_err(EdgeError::query("destroying a patient's key"))?;
         Database::commit(tx).await?;
         self.let_go(id);
-        Ok(self.0.database.checkpoint().await?)
+        Ok(())
+    }
+
+    /// Lets no part of the database's files hold what was destroyed; they are small.
+    pub(super) async fn scrub(&self) -> Result<(), EdgeError> {
+        Ok(self.0.database.rewrite().await?)
     }
 
     /// Forgets a key that is held in memory.
@@ -333,111 +330,4 @@ impl Vault {
         held.keys.remove(&id);
         held.patients.retain(|_, held| *held != id);
     }
-}
-
-/// Makes keys for patients who are new, those that were asked for meanwhile in one commit: a burst of new patients shares a flush of the disk.
-async fn make_all(vault: std::sync::Weak<Inner>, mut asked: mpsc::Receiver<Ask>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while asked.recv_many(&mut group, GROUP).await > 0 {
-        let Some(vault) = vault.upgrade().map(Vault) else { return };
-        let asks = std::mem::take(&mut group);
-        let made = match vault.make(&asks).await {
-            // A rotation goes on: its new key may be in the file by now.
-            Ok(None) if vault.reload().is_ok() => vault.make(&asks).await,
-            other => other,
-        };
-        match made {
-            Ok(Some(patients)) => {
-                for (ask, patient) in asks.into_iter().zip(patients) {
-                    let _ = ask.answer.send(Ok(patient));
-                }
-            }
-            Ok(None) => answer_all(asks, || EdgeError::vault("making a patient's key")(retired())),
-            Err(e) => {
-                tracing::error!("patients' keys were not made: {}", sentence(&e));
-                answer_all(asks, || EdgeError::lost("making a patient's key"));
-            }
-        }
-    }
-}
-
-fn answer_all(asks: Vec<Ask>, error: impl Fn() -> EdgeError) {
-    for ask in asks {
-        let _ = ask.answer.send(Err(error()));
-    }
-}
-
-fn retired() -> VaultError {
-    VaultError::UnknownMaster { wanted: "of the last rotation".into(), known: "older".into() }
-}
-
-impl Vault {
-    /// Patients in the order that they were asked for; none if our newest master key wraps no more.
-    async fn make(&self, asks: &[Ask]) -> Result<Option<Vec<Patient>>, EdgeError> {
-        let masters = self.masters();
-        let wrapped: Vec<(KeyId, Wrapped)> = tokio::task::spawn_blocking({
-            let (masters, count) = (masters.clone(), asks.len());
-            move || (0..count).map(|_| fresh(&masters)).collect::<Result<_, _>>()
-        })
-        .await
-        .map_err(|_| EdgeError::lost("making patients' keys"))?
-        .map_err(EdgeError::vault("making patients' keys"))?;
-        let mut tx = self.0.database.begin().await?;
-        if !still_wraps(&mut tx, masters.newest()).await? {
-            return Ok(None);
-        }
-        let mut rows = Vec::with_capacity(asks.len());
-        for (ask, (id, wrapped)) in asks.iter().zip(wrapped) {
-            rows.push(self.insert(&mut tx, ask, id, &wrapped).await?);
-        }
-        Database::commit(tx).await?;
-        let mut patients = Vec::with_capacity(rows.len());
-        for (id, wrapped) in rows {
-            patients.push(self.unwrap(id, wrapped.ok_or(EdgeError::Erased)?).await?);
-        }
-        Ok(Some(patients))
-    }
-
-    async fn insert(
-        &self,
-        tx: &mut Tx,
-        ask: &Ask,
-        id: KeyId,
-        wrapped: &Wrapped,
-    ) -> Result<(KeyId, Option<Wrapped>), EdgeError> {
-        sqlx::query(
-            "INSERT INTO vault_patients (id, fingerprint, number, wrapped, master, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (fingerprint) DO NOTHING",
-        )
-        .bind(id.to_string())
-        .bind(ask.fingerprint.clone())
-        .bind(ask.number.clone())
-        .bind(wrapped.bytes.clone())
-        .bind(wrapped.master.clone())
-        .bind(self.0.clock.now().0)
-        .execute(&mut **tx)
-        .await
-        .map_err(EdgeError::query("keeping a patient's key"))?;
-        // Somebody else may have been first.
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{KEY_OF} fingerprint = $1")))
-            .bind(ask.fingerprint.clone())
-            .fetch_one(&mut **tx)
-            .await
-            .map_err(row_failed)?;
-        row_of(&row)
-    }
-}
-
-fn fresh(masters: &Masters) -> Result<(KeyId, Wrapped), VaultError> {
-    let id = KeyId::random()?;
-    Ok((id, masters.wrap(&id.to_string(), &DataKey::random()?)?))
-}
-
-/// Whether a master key may wrap new keys; a rotation that begins waits until this transaction has ended.
-async fn still_wraps(tx: &mut Tx, master: &str) -> Result<bool, EdgeError> {
-    let held = sqlx::query("UPDATE vault_masters SET retired_at = NULL WHERE id = $1 AND retired_at IS NULL")
-        .bind(master.to_owned())
-        .execute(&mut **tx)
-        .await
-        .map_err(EdgeError::query("looking for the master key"))?;
-    Ok(held.rows_affected() == 1)
 }

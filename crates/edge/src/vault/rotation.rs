@@ -51,7 +51,7 @@ pub async fn rotate(config: &Config, clock: &Clock) -> Result<Rotated, EdgeError
         found = keys::load(config).map_err(sealed)?.unwrap_or(found);
     }
     let rewrapped = rewrap(&database, &found.masters, clock.now()).await?;
-    database.checkpoint().await?;
+    database.rewrite().await?;
     let remains = tidy(&file, &found).map_err(sealed)?;
     database.close().await;
     Ok(Rotated { master: found.masters.newest().to_owned(), rewrapped, remains })

@@ -3,6 +3,7 @@
 
 pub mod keeper;
 pub mod real;
+pub mod search;
 pub mod service;
 
 use std::net::SocketAddr;
@@ -97,6 +98,35 @@ impl Bench {
         self.runtime = Some(runtime);
         let ready = format!("{}/readyz", self.url);
         wait_until("the edge is ready", PATIENCE, || http::get(&ready).is_ok_and(|a| a.status == 200));
+    }
+
+    /// What it says where it is opened on a configuration, and ended at once.
+    pub fn refusal(&self, config: &Config) -> Option<String> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let link = LinkConfig { url: self.service.url(), token: "token".into(), ..LinkConfig::default() };
+        let codec = Arc::new(|| CodecHost::new("/nonexistent".into(), vec![], CodecLimits::default()));
+        let edge = Edge::open(config.clone(), &link, codec, self.detection.clone(), 0, self.clock.clone());
+        let opened = runtime.block_on(edge);
+        runtime.shutdown_timeout(Duration::from_secs(30));
+        opened.err().map(|e| overread_domain::sentence(&e))
+    }
+
+    /// Asks for a patient to be erased.
+    pub fn erase(&self, patient_id: &str, issuer: &str) -> http::Answer {
+        let body =
+            serde_json::json!({ "patient_id": patient_id, "issuer": issuer, "reason": "asked for it" });
+        let headers = [("content-type", "application/json")];
+        let url = format!("{}/api/v1/patients/erase", self.url);
+        http::request("POST", &url, &headers, body.to_string().as_bytes()).unwrap()
+    }
+
+    /// The original of a sample, as the edge has it.
+    pub fn fetch(&self, sample: &Sample) -> Result<Vec<u8>, u16> {
+        let Sample { study, series, sop, .. } = sample;
+        let url = format!("{}/dicom-web/studies/{study}/series/{series}/instances/{sop}", self.url);
+        let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+        let answer = http::request("GET", &url, &[("accept", accept)], &[]).unwrap();
+        if answer.status == 200 { Ok(answer.parts().remove(0).body) } else { Err(answer.status) }
     }
 
     /// Ends it in the middle of whatever it does: nothing is finished, nobody gets to say goodbye.

@@ -61,6 +61,11 @@ impl Service {
         self.kept.studies.lock().unwrap().clone()
     }
 
+    /// The results that it has released, in order.
+    pub fn results(&self) -> Vec<ResultMessage> {
+        self.kept.results.lock().unwrap().clone()
+    }
+
     /// Keeps results back from now on.
     pub fn hold(&self) {
         self.kept.hold.store(true, Ordering::SeqCst);
