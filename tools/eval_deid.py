@@ -97,6 +97,15 @@ def boxes(path, shape):
                 yield kind == "value", it["text"], (x0, y0, x1, y1)
 
 
+def wilson(hits, total):
+    """The 95 % interval of Wilson, in percent."""
+    if not total:
+        return "–"
+    z, p = 1.96, hits / total
+    middle, half = p + z * z / (2 * total), z * (p * (1 - p) / total + z * z / (4 * total * total)) ** 0.5
+    return "{:.1f}–{:.1f}".format(*(100 * (middle + side * half) / (1 + z * z / total) for side in (-1, 1)))
+
+
 def masked(told):
     mask = np.zeros((told["rows"], told["columns"]), bool)
     for r in told["regions"]:
@@ -141,7 +150,7 @@ def header_leaks(files, folder):
 
 
 def figures(title, files):
-    total = before = after = exposed = 0
+    total = before = after = exposed = covered = 0
     lost, seconds, errors = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -159,6 +168,7 @@ def figures(title, files):
                 own[max(0, y0 - MARGIN) : y1 + MARGIN, max(0, x0 - MARGIN) : x1 + MARGIN] = True
                 if identifies:
                     total += 1
+                    covered += mask[y0:y1, max(0, x0) : x1].mean() >= 0.9
                     secrets |= words(text)
                     before += readable(original, (x0, y0, x1, y1), text)
                     left = readable(cleaned, (x0, y0, x1, y1), text)
@@ -170,7 +180,8 @@ def figures(title, files):
             lost.append((mask & ~own).sum() / (~own).sum())
         leaks, written = header_leaks(files, folder)
     print(f"{title}: {len(files)} files, {total} identifying boxes")
-    print(f"  unreadable after:  {total - after}/{total} = {100 * (total - after) / max(total, 1):.1f}%  (Tesseract read {before} before, {after} after)")
+    print(f"  unreadable after:  {total - after}/{total} = {100 * (total - after) / max(total, 1):.1f}% ({wilson(total - after, total)})  (Tesseract read {before} before, {after} after)")
+    print(f"  blackened to nine tenths or more: {covered}/{total} = {100 * covered / max(total, 1):.1f}% ({wilson(covered, total)})")
     print(f"  files in which it reads an identifying word anywhere: {exposed}/{len(lost)}")
     print(f"  masked outside the annotated boxes: {100 * np.mean(lost):.2f}% of the area (worst file {100 * np.max(lost):.2f}%)")
     print(f"  header leaks found by pydicom: {leaks} of {written} objects that left")

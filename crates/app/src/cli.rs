@@ -552,7 +552,7 @@ pub struct WrapArgs {
     #[arg(long, value_name = "VIEW")]
     pub view: Option<String>,
     /// You looked: no text in the pixels tells who the patient is (Burned In Annotation (0028,0301) NO). A DX image says YES otherwise, and an edge
-    /// holds it back.
+    /// quarantines it where it finds no text to remove.
     #[arg(long)]
     pub nothing_burned_in: bool,
     /// Imager Pixel Spacing (0018,1164): millimetres between pixels at the detector. Makes it a DX image.

@@ -18,7 +18,7 @@ use crate::pixels::{Cleaned, PixelError};
 
 /// How an original went on.
 pub(super) enum Step {
-    Done(Pass),
+    Done(Box<Pass>),
     Quarantined(Vec<String>),
 }
 
@@ -41,7 +41,11 @@ impl Worker {
     pub(super) fn clean(&mut self, file: &DicomFile, looked: bool, out: &Path) -> Result<Step, GateError> {
         let frames = file.header().frames;
         let as_it_is = |state| {
-            Step::Done(Pass { file: None, state, work: PixelWork { frames, ..PixelWork::default() } })
+            Step::Done(Box::new(Pass {
+                file: None,
+                state,
+                work: PixelWork { frames, ..PixelWork::default() },
+            }))
         };
         let Some(remover) = &mut self.remover else { return Ok(as_it_is(Pixels::Unseen)) };
         if !looked {
@@ -71,7 +75,7 @@ impl Worker {
         let file = if cleaned.regions.is_empty() { None } else { Some(reopened(copy.path())?) };
         let whole = cleaned.looked_at.len() as u64 == u64::from(cleaned.frames);
         let state = if whole { Pixels::Cleaned } else { Pixels::Sampled };
-        Ok(Step::Done(Pass { file, state, work: work(cleaned) }))
+        Ok(Step::Done(Box::new(Pass { file, state, work: work(cleaned) })))
     }
 
     /// Has Tesseract read an object that would go out: the first, the middle and the last frame.

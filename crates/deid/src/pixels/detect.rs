@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::components::{Found, components};
 use super::error::PixelError;
+use super::lines;
 use super::region::{Region, Why, without_inner};
 use super::views::{View, views};
 
@@ -47,13 +48,6 @@ const THICKEST: usize = 32;
 const MARGIN: f64 = 0.8;
 /// How much further it reaches along the line: first and last letters are often half seen.
 const SIDEWAYS: f64 = 0.5;
-
-/// Height of the lowest box that can hold letters that can be read, in pixels of the frame.
-const LOWEST: u32 = 5;
-/// How much longer than high a box with a word is, at least.
-const WORD: f64 = 1.6;
-/// How many heights of a line a gap in it is wide, at most.
-const GAP: u32 = 4;
 
 /// Mean and standard deviation of the training's pictures, blue, green, red.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -114,9 +108,7 @@ impl Detector {
                 found.extend(texts.filter_map(|core| around(core, *level, grid.full_size)));
             }
         }
-        let found = without_specks(found);
-        let between = gaps(&found);
-        Ok(without_inner([found, between].concat()))
+        Ok(without_inner(lines::whole(found)))
     }
 
     /// The graph's map of a level, put together from tiles: the greater answer where they overlap.
@@ -209,67 +201,6 @@ fn tensor(
         }
     }
     ([1, 3, height, width], values)
-}
-
-/// Boxes that may hold a word. A single sign tells nobody, and noise in tissue looks like one: what stands alone and is no longer than high, or is lower than letters that
-/// can be read, is no text.
-fn without_specks(found: Vec<Region>) -> Vec<Region> {
-    let sides = |r: &Region| (r.right - r.left, r.bottom - r.top);
-    let readable = |r: &Region| sides(r).0.min(sides(r).1) >= LOWEST;
-    let found: Vec<Region> = found.into_iter().filter(readable).collect();
-    let words = merged(&found);
-    let long = |r: &Region| {
-        let (width, height) = sides(r);
-        f64::from(width.max(height)) >= WORD * f64::from(width.min(height))
-    };
-    let word = |r: &Region| long(r) || words.iter().any(|w| w.holds(r) && long(w));
-    found.into_iter().filter(word).collect()
-}
-
-/// The boxes between neighbours in a line: a word that crosses a bright edge is not seen, and those beside it are.
-fn gaps(found: &[Region]) -> Vec<Region> {
-    let mut gaps = Vec::new();
-    for a in found {
-        for b in found.iter().filter(|b| b.left > a.right && b.left - a.right <= GAP * (a.bottom - a.top)) {
-            let (top, bottom) = (a.top.max(b.top), a.bottom.min(b.bottom));
-            let height = (a.bottom - a.top).max(b.bottom - b.top);
-            if bottom > top && 3 * (bottom - top) >= 2 * height {
-                let (top, bottom) = (a.top.min(b.top), a.bottom.max(b.bottom));
-                gaps.push(Region { top, bottom, left: a.right, right: b.left, why: Why::Text });
-            }
-        }
-    }
-    gaps
-}
-
-/// The boxes around boxes that touch, or that are closer to each other in a line than letters of a word are.
-fn merged(found: &[Region]) -> Vec<Region> {
-    let mut words: Vec<Region> = found.to_vec();
-    let mut at = 0;
-    while at < words.len() {
-        let near = (0..words.len()).find(|other| *other != at && is_near(&words[at], &words[*other]));
-        match near {
-            Some(other) => {
-                let b = words[other];
-                let a = &mut words[at];
-                (a.left, a.top) = (a.left.min(b.left), a.top.min(b.top));
-                (a.right, a.bottom) = (a.right.max(b.right), a.bottom.max(b.bottom));
-                words.swap_remove(other);
-                at = 0;
-            }
-            None => at += 1,
-        }
-    }
-    words
-}
-
-fn is_near(a: &Region, b: &Region) -> bool {
-    let gap = |a: (u32, u32), b: (u32, u32)| a.0.max(b.0).saturating_sub(a.1.min(b.1));
-    let height = (a.bottom - a.top).min(b.bottom - b.top);
-    let beside = gap((a.left, a.right), (b.left, b.right));
-    // Lines above each other overlap by their margins.
-    let shared = a.bottom.min(b.bottom).saturating_sub(a.top.max(b.top));
-    2 * shared >= height && beside <= height / 2
 }
 
 /// The box around the text whose core was found, in pixels of the full-size frame.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: a [`Region`] is a rectangle that goes, and why; `known` tells regions by the header alone, `views`
 //! shows a frame as a person could see it, [`detect`] finds text in views by a graph, `components` turns the graph's map
-//! into boxes; `paint` blackens regions in stored frames, `attributes` says so in the header; a [`TextRemover`] does it
+//! into boxes, `lines` tells words from noise; `paint` blackens regions in stored frames, `attributes` says so in the header; a [`TextRemover`] does it
 //! all; [`second_look`] has another engine read what would go out.
 //!
 //! What it writes is an original still: who the patient is goes from the header afterwards
@@ -14,6 +14,7 @@ mod components;
 pub mod detect;
 mod error;
 mod known;
+mod lines;
 mod paint;
 mod region;
 pub mod second_look;

@@ -110,6 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn signs_of_an_extreme_value_are_shown_alone() {
+        let mut samples: Vec<u16> = (0..1000).map(|n| 100 + n % 50).collect();
+        samples[..80].fill(4095);
+        let shown = views(&grey(Samples::U16(samples.clone()), vec![]));
+        assert_eq!(shown.len(), 2);
+        assert_eq!(
+            (shown[1].planes[0][0], shown[1].planes[0][500], shown[1].planes[0][101]),
+            (1.0, 0.0, 0.5)
+        );
+        samples[..80].fill(120);
+        samples[0] = 0;
+        samples[1] = 4095;
+        assert_eq!(views(&grey(Samples::U16(samples), vec![])).len(), 1, "two pixels are no text");
+    }
+
+    #[test]
     fn what_is_no_number_and_what_is_flat_are_black() {
         let views = views(&grey(Samples::F32(vec![f32::NAN, 2.0, f32::INFINITY, 4.0]), vec![]));
         assert_eq!(views[0].planes[0], [0.0, 0.0, 0.0, 1.0]);
