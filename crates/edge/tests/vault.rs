@@ -241,7 +241,7 @@ fn what_an_edge_without_a_vault_left_is_read_and_sealed_by_and_by() {
     bench.until_idle();
     assert_eq!(search(bench.data(), &texts), []);
     assert!(!bench.data().join("pseudonym.key").exists());
-    assert_eq!(below(&bench.data().join("objects")).len(), slices.len());
+    assert_eq!(below(&bench.data().join("objects/in")).len(), slices.len());
     assert!(whole(&bench, &slices));
     // The same pseudonyms as before: the next start is under the same key, which lies nowhere in the open.
     bench.crash();

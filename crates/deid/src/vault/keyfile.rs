@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -86,6 +86,8 @@ impl KeyFile {
     /// # Errors
     /// It cannot be made.
     pub fn create(&self) -> Result<(), VaultError> {
+        // With both databases elsewhere nobody has made the data folder yet.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder()).map_err(created)?;
         let draft = self.draft(&[SoftMaster::random()?])?;
         let linked = match fs::hard_link(&draft, &self.path) {
             // Another process was first; its key holds.
