@@ -128,7 +128,7 @@ fn a_rotation_beside_a_running_edge_may_be_killed_and_leaves_the_old_key_nothing
     let rotated = turn(&bench.config).unwrap();
     // It took the key that waited, and made no other; six patients and two secrets of the site.
     assert_eq!((rotated.master.as_str(), rotated.rewrapped, rotated.remains), (new_id.as_str(), 8, None));
-    assert_eq!(masters(&bench), [new_id.clone()]);
+    assert_eq!(masters(&bench), std::slice::from_ref(&new_id));
     assert_eq!(file.load().unwrap().unwrap().len(), 1);
     // The edge, which runs all along, reads and takes what is new.
     assert!(whole(&bench, &slices[..6]));
@@ -147,7 +147,7 @@ fn a_rotation_beside_a_running_edge_may_be_killed_and_leaves_the_old_key_nothing
         sending.join().unwrap();
     });
     let rotated = turn(&bench.config).unwrap();
-    assert_eq!(masters(&bench), [rotated.master.clone()]);
+    assert_eq!(masters(&bench), std::slice::from_ref(&rotated.master));
     assert_ne!(rotated.master, old_id);
     assert!(whole(&bench, &slices));
     bench.crash();

@@ -26,11 +26,14 @@ pub fn routes(erasure: Erasure) -> OpenApiRouter {
 #[serde(deny_unknown_fields)]
 pub struct Erase {
     /// Patient ID (0010,0020), as the images have it.
+    #[schema(min_length = 1, max_length = 64, pattern = r"\S")]
     patient_id: String,
     /// Issuer of Patient ID (0010,0021), where the images have one.
     #[serde(default)]
+    #[schema(max_length = 64)]
     issuer: String,
     /// Why; it is audited, and names nobody.
+    #[schema(min_length = 1, max_length = 500, pattern = r"\S")]
     reason: String,
 }
 
