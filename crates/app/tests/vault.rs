@@ -20,7 +20,7 @@ fn both(variable: &str) -> (Overread, u16) {
     let (edge, service, dimse) = (free_port(), free_port(), free_port());
     let config = |folder: &Path| {
         format!(
-            "[edge]\ndata = \"{data}/edge\"\n[edge.vault]\nkey_file = \"{data}/elsewhere.key\"\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n\
+            "[edge]\ndata = \"{data}/edge\"\nallow_burned_in = true\n[edge.vault]\nkey_file = \"{data}/elsewhere.key\"\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n\
              [edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n[edge.completion]\nquiet_seconds = 1.0\n\
              [service]\ndata = \"{data}/service\"\n[service.http]\nbind = \"127.0.0.1:{service}\"\n",
             data = folder.display()

@@ -26,14 +26,22 @@ pub fn routes(erasure: Erasure) -> OpenApiRouter {
 #[serde(deny_unknown_fields)]
 pub struct Erase {
     /// Patient ID (0010,0020), as the images have it.
-    #[schema(min_length = 1, max_length = 64, pattern = r"\S")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     patient_id: String,
     /// Issuer of Patient ID (0010,0021), where the images have one.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     issuer: String,
     /// Why; it is audited, and names nobody.
-    #[schema(min_length = 1, max_length = 500, pattern = r"\S")]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
 }
 
@@ -53,6 +61,7 @@ pub struct Erased {
 #[utoipa::path(post, path = "/api/v1/patients/erase", tag = "patients", operation_id = "erase_patient", request_body = Erase,
     responses((status = 202, description = "The key is destroyed; the rest follows.", body = Erased),
               (status = 404, description = "Nobody is known under that Patient ID and issuer.", body = Problem, content_type = "application/problem+json"),
+              (status = 409, description = "The reason repeats the Patient ID.", body = Problem, content_type = "application/problem+json"),
               (status = 422, description = "A field is not what it must be.", body = Problem, content_type = "application/problem+json"),
               (status = 503, description = "Rows of an older version are still being sealed, or the database is away.", body = Problem, content_type = "application/problem+json")))]
 async fn erase(
@@ -71,7 +80,7 @@ async fn erase(
         return Err(Problem::unprocessable("reason has 1 to 500 characters; none is a control character"));
     }
     if who.is_named_in(&body.reason) {
-        return Err(Problem::unprocessable(
+        return Err(Problem::conflict(
             "the reason repeats the Patient ID; it is kept, so it must name nobody",
         ));
     }
