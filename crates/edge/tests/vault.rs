@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use overread_deid::vault::{KeyFile, Master, SoftMaster};
 use overread_domain::Clock;
 use overread_edge::vault::rotate;
-use overread_testkit::Postgres;
 use overread_testkit::ledger::data_set;
 use overread_testkit::samples::Sample;
+use overread_testkit::{Postgres, wait_until};
 use sqlx::{AssertSqlSafe, Connection, Row};
-use support::Bench;
 use support::search::{below, marks, search};
+use support::{Bench, PATIENCE};
 
 fn sql(database: &Path, statement: &str) -> Vec<String> {
     sqlx::any::install_default_drivers();
@@ -101,7 +101,8 @@ fn an_object_that_was_changed_or_moved_at_rest_is_not_shown() {
     assert!(bench.fetch(&slices[0]).is_err(), "another object of the patient");
     std::fs::write(&one, bytes).unwrap();
     assert!(whole(&bench, &slices));
-    assert_eq!(std::fs::read_dir(bench.data().join("staging")).unwrap().count(), 0, "an opened copy is left");
+    let staging = bench.data().join("staging");
+    wait_until("no opened copy is left", PATIENCE, || std::fs::read_dir(&staging).unwrap().count() == 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use futures::stream;
+use futures::{StreamExt, stream};
 use overread_domain::ContentHash;
 use overread_wire::paths;
 use reqwest::{Body, Method, Response};
@@ -46,8 +46,13 @@ impl<'a> Put<'a> {
     /// Sends half of what is left and breaks the connection.
     async fn broken(&self, from: usize) {
         let half = from + (self.whole.len() - from) / 2;
-        let pieces = vec![Ok(self.whole[from..half].to_vec()), Err(std::io::Error::other("the line is cut"))];
-        let body = Body::wrap_stream(stream::iter(pieces));
+        let sent = stream::iter([Ok(self.whole[from..half].to_vec())]);
+        // What is still on its way when a connection breaks is lost; this much shall arrive.
+        let cut = stream::once(async {
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            Err(std::io::Error::other("the line is cut"))
+        });
+        let body = Body::wrap_stream(sent.chain(cut));
         assert!(self.request(from).body(body).send().await.is_err());
     }
 

@@ -125,6 +125,8 @@ impl Vault {
     pub async fn open(config: &Config, edge: &Database, clock: Clock) -> Result<Self, EdgeError> {
         let (database, found) = unlock(config).await?;
         if used_masters(&database).await?.is_empty() && super::erasure::has_patients(edge).await? {
+            // Whoever reads the error puts another file in its place: then nothing of this one must be written any more.
+            database.close().await;
             return Err(EdgeError::Start {
                 doing: "opening the vault",
                 source: "the edge's rows are sealed and the vault holds no key at all: it is not the vault they were sealed with. Restore vault.db from its backup"
