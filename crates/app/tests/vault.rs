@@ -9,14 +9,15 @@ use std::process::{Command, Stdio};
 
 use overread_testkit::dcmtk::{Peer, storescu};
 use overread_testkit::process::descendants;
-use overread_testkit::{Overread, free_port, samples, wait_until};
+use overread_testkit::{Overread, free_port, http, samples, wait_until};
 use support::site::PATIENCE;
 
 /// 32 bytes that stand nowhere else.
 const KEY: &str = "b3ZlcnJlYWQtdmF1bHQtdGVzdC1rZXktMDEyMzQ1Njc=";
 const OTHER: &str = "6f76657272656164207661756c742074657374206b6579206f74686572203031";
 
-fn both(variable: &str) -> (Overread, u16) {
+/// The two roles, the port of DICOM and the address of the service.
+fn both(variable: &str) -> (Overread, u16, String) {
     let (edge, service, dimse) = (free_port(), free_port(), free_port());
     let config = |folder: &Path| {
         format!(
@@ -28,7 +29,8 @@ fn both(variable: &str) -> (Overread, u16) {
     };
     let ready = [edge, service].map(|port| format!("http://127.0.0.1:{port}"));
     let binary = Path::new(env!("CARGO_BIN_EXE_overread"));
-    (Overread::with("all", binary, &ready, &[("OVERREAD_VAULT_KEY", variable)], config), dimse)
+    let url = ready[1].clone();
+    (Overread::with("all", binary, &ready, &[("OVERREAD_VAULT_KEY", variable)], config), dimse, url)
 }
 
 fn environment(id: u32) -> String {
@@ -37,24 +39,29 @@ fn environment(id: u32) -> String {
 
 #[test]
 fn the_service_and_its_children_get_neither_key_nor_path() {
-    let (overread, dimse) = both(KEY);
+    let (overread, dimse, url) = both(KEY);
     let folder = tempfile::tempdir().unwrap();
     let film = &samples::children_j2k(folder.path(), "vault", 1)[0];
-    assert!(storescu(&Peer::new(dimse, "OVERREAD"), &[], &[&film.path]).complete);
+    assert!(storescu(&Peer::new(dimse, "OVERREAD"), &["-xv"], &[&film.path]).complete);
     let service = overread.role_id("service").unwrap();
-    // Its child decodes the film.
-    wait_until("a codec's child", PATIENCE, || !descendants(service).is_empty());
     let edge = overread.role_id("edge").unwrap();
     assert!(environment(edge).contains(KEY), "the edge itself has it");
     let mut looked = 0;
-    for id in std::iter::once(service).chain(descendants(service).into_iter().map(|(id, _)| id)) {
-        let Ok(line) = std::fs::read_to_string(format!("/proc/{id}/cmdline")) else { continue };
-        let found = environment(id) + &line;
-        for word in [KEY, "VAULT", "elsewhere.key", "OVERREAD_EDGE"] {
-            assert!(!found.contains(word), "{word} in {line:?}");
+    // The child that decodes the film comes and goes: all that are there until it is read are looked at.
+    let mut nothing_is_seen = || {
+        for id in std::iter::once(service).chain(descendants(service).into_iter().map(|(id, _)| id)) {
+            let file = |name: &str| std::fs::read(format!("/proc/{id}/{name}")).unwrap_or_default();
+            let found = String::from_utf8_lossy(&[file("environ"), file("cmdline")].concat()).into_owned();
+            for word in [KEY, "VAULT", "elsewhere.key", "OVERREAD_EDGE"] {
+                assert!(!found.contains(word), "{word} in a process of the service");
+            }
+            looked += 1;
         }
-        looked += 1;
-    }
+    };
+    wait_until("the film is read", PATIENCE, || {
+        nothing_is_seen();
+        http::get(&format!("{url}/api/v1/cases")).is_ok_and(|a| a.text().contains("cxr-pneumonia"))
+    });
     assert!(looked >= 1);
     // The variable is the key: no file was made beside it.
     assert!(!overread.folder().join("elsewhere.key").exists());
@@ -64,7 +71,7 @@ fn the_service_and_its_children_get_neither_key_nor_path() {
 
 #[test]
 fn a_patient_is_erased_by_whoever_types_their_id_and_keys_move_from_a_variable_to_another() {
-    let (mut overread, dimse) = both(KEY);
+    let (mut overread, dimse, _) = both(KEY);
     let folder = tempfile::tempdir().unwrap();
     let films = samples::children(folder.path(), "typed", 2);
     let paths: Vec<_> = films.iter().map(|f| &f.path).collect();

@@ -49,7 +49,11 @@ pub struct Sent {
 /// `storescu` is not installed.
 pub fn storescu<P: AsRef<OsStr>>(peer: &Peer, options: &[&str], files: &[P]) -> Sent {
     let mut command = tool("storescu", peer);
-    sent(&output(command.args(["-v", "-nh", "--required"]).args(options).args(address(peer)).args(files)))
+    command.args(["-v", "-nh", "--required"]).args(options).args(address(peer)).args(files);
+    let mut sent = sent(&output(&mut command));
+    // A file whose transfer syntax was not proposed is passed over, and storescu is content.
+    sent.complete &= sent.acknowledged.len() == files.len();
+    sent
 }
 
 /// Whether the peer answers C-ECHO with success; DCMTK's words where not.
