@@ -241,6 +241,11 @@ fn a_study_leaves_without_the_patient_and_its_result_comes_home_to_the_patient()
     let (found, printed) = search(std::slice::from_ref(&study.path));
     assert_eq!(found, study.marks, "{printed}");
     assert_eq!(chains(&hospital, &outside), 2);
+    // The hospital's chain says what was done before the study left.
+    let log = hospital.get("/api/v1/audit?limit=1000").to_string();
+    for done in ["PatientName (0010,0010)", "StudyInstanceUID (0020,000D)", "painted over: text"] {
+        assert!(log.contains(done), "{done} is not in the audit log");
+    }
 }
 
 /// How many manifests and results both audit chains name; both must hold.

@@ -108,7 +108,6 @@ impl<L: Link> Send<L> {
         }
         let changes = departures::changes(made.iter().map(|m| &m.left));
         let entries: Vec<_> = made.into_iter().map(|m| entry(m.left)).collect();
-        let sent_bytes: u64 = entries.iter().map(|e| e.bytes).sum();
         let manifest = manifest(&study, &outgoing, entries);
         self.note_departure(&job.key, &manifest, &changes).await?;
         match self.link.put_study(&manifest).await {
@@ -116,7 +115,7 @@ impl<L: Link> Send<L> {
             Ok(()) | Err(LinkError::Gone { .. }) => {}
             Err(e) => return Err(link_trouble(&e)),
         }
-        self.note(job, &manifest, sent_bytes).await
+        self.note(job, &manifest, &changes).await
     }
 
     async fn study(&self, id: &str) -> Result<Option<Study>, Trouble> {
@@ -235,7 +234,13 @@ impl<L: Link> Send<L> {
         Ok(Database::commit(tx).await?)
     }
 
-    async fn note(&self, job: &Job, manifest: &StudyManifest, bytes: u64) -> Result<(), Trouble> {
+    async fn note(
+        &self,
+        job: &Job,
+        manifest: &StudyManifest,
+        changes: &serde_json::Value,
+    ) -> Result<(), Trouble> {
+        let bytes: u64 = manifest.instances.iter().map(|i| i.bytes).sum();
         let now = self.clock.now();
         let mut tx = self.database.begin().await?;
         jobs::finish(&mut tx, job).await?;
@@ -246,7 +251,7 @@ impl<L: Link> Send<L> {
             .execute(&mut *tx)
             .await
             .map_err(EdgeError::query("noting that a study was sent"))?;
-        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes, "manifest": manifest.digest() });
+        let detail = serde_json::json!({ "version": manifest.version, "program": manifest.program_hint, "images": manifest.instances.len(), "bytes": bytes, "manifest": manifest.digest(), "changes": changes });
         audit::append(
             &mut tx,
             &Event { at: now, actor: "edge", action: "study.sent", subject: &job.key, detail },
