@@ -1,4 +1,4 @@
-"""`overread deid` beside dicom-anonymizer and dicognito, on the same CT slices, in one run.
+"""`overread deid` beside dicom-anonymizer, dicognito and dicom-anonymization (Rust), on the same CT slices, in one run.
 
 The slices are of 512 KiB: 512x512 pixels of 16 bit, in studies of 100, with the header of a real scanner (pydicom's CT_small.dcm). The peers run
 as their documentation says, and dicom-anonymizer also in its best form: a warm pool of one process a core. Each measurement starts on an empty
@@ -40,6 +40,16 @@ def peers_python():
         subprocess.run(pip, check=True)
         stamp.touch()
     return str(home / "bin/python")
+
+
+def rust_peer():
+    """`dcmanon` of the crate dicom-anonymization, built where it is missing; --locked takes the versions and hashes of its own lock file."""
+    home = TOOLS / "dicom-anonymization-0.3.1"
+    binary = home / "bin/dcmanon"
+    if not binary.exists():
+        install = ["cargo", "install", "-q", "dicom-anonymization", "--version", "=0.3.1", "--locked", "--root", home, "--bin", "dcmanon"]
+        subprocess.run(install, check=True)
+    return str(binary)
 
 
 def make_slices(folder, count):
@@ -106,7 +116,7 @@ def pooled(python, script, source, out, count):
 
 
 def measure(folder, count, repeat):
-    python = peers_python()
+    python, dcmanon = peers_python(), rust_peer()
     source, size = make_slices(folder / "in", count)
     script, out = folder / "pool.py", folder / "out"
     script.write_text(POOL)
@@ -115,6 +125,7 @@ def measure(folder, count, repeat):
         "overread deid, 1 thread": lambda: timed([OVERREAD, "deid", source, "--profile", "radiology", "--pixels-cleaned", "--out", out, "--workers", 1], out, count),
         "dicom-anonymizer": lambda: timed([pathlib.Path(python).parent / "dicom-anonymizer", source, out], out, count),
         f"dicom-anonymizer, warm pool of {CORES}": lambda: pooled(python, script, source, out, count),
+        "dicom-anonymization (Rust)": lambda: timed([dcmanon, "anonymize", "-r", "-i", source, "-o", out], out, count),
         "dicognito": lambda: timed([python, "-m", "dicognito", "--quiet", "-o", out, source], out, count),
     }
     # The peers do not look at pixels: what that costs is told apart. Of each series three slices are looked at.
