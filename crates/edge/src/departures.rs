@@ -71,6 +71,10 @@ pub(crate) async fn contradiction(
             message.study_version
         )));
     }
+    // A study that left before departures were noted has none; of any other, what never left has no answer.
+    if sent.is_none() && has_left(tx, study).await? {
+        return Ok(Some(format!("version {} of this study never left", message.study_version)));
+    }
     let ours = pseudonyms(tx, study_uid).await?;
     let strangers = message.images.iter().filter(|image| !ours.contains(image.as_str())).count();
     Ok((strangers > 0).then(|| {
@@ -87,6 +91,15 @@ async fn digest(tx: &mut Tx, study: &str, version: u32) -> Result<Option<String>
         .await
         .map_err(doing())?;
     row.map(|row| row.try_get(0).map_err(doing())).transpose()
+}
+
+async fn has_left(tx: &mut Tx, study: &str) -> Result<bool, EdgeError> {
+    let row = sqlx::query("SELECT COUNT(*) FROM departures WHERE study = $1")
+        .bind(study.to_owned())
+        .fetch_one(&mut **tx)
+        .await
+        .and_then(|row| row.try_get::<i64, _>(0));
+    Ok(row.map_err(EdgeError::query("looking for what left"))? > 0)
 }
 
 async fn pseudonyms(tx: &mut Tx, study_uid: &str) -> Result<std::collections::HashSet<String>, EdgeError> {

@@ -67,11 +67,14 @@ fn an_answer_to_another_version_or_another_manifest_is_refused() {
     bench.service.release(|results| {
         let (image, manifest) = (results[0].images[0].clone(), results[1].manifest.clone());
         results[0].manifest = manifest;
-        // A version that never left has no manifest, and its images are checked.
-        results[1].study_version = 7;
+        // A version that never left has no answer, whatever it says it looked at.
+        let mut never = results[1].clone();
+        never.study_version = 7;
+        never.images.clear();
         results[1].images.push(image);
+        results.push(never);
     });
-    wait_until("both are refused", PATIENCE, || audited(&bench, "result.refused") == 2);
+    wait_until("all are refused", PATIENCE, || audited(&bench, "result.refused") == 3);
     assert!(bench.deliveries("pacs").is_empty() && scp.files().is_empty());
 }
 
