@@ -95,9 +95,10 @@ def marks(image, rng):
         image[y:y + h, x:x + w] = shade(image, rng)
     if rng.random() < 0.5:
         place = (int(rng.uniform(0, 0.9) * wide), int(rng.choice([rng.uniform(0.05, 0.2), rng.uniform(0.85, 0.98)]) * high))
-        bright = float(rng.uniform(0.7, 1))
-        cv2.putText(image, ("R", "L", "A-P", "12:04", "|||||||", "S3")[rng.integers(6)], place, int(rng.choice([0, 2, 3])),
-                    rng.uniform(0.3, 0.7), (bright,) * image.shape[2], int(rng.integers(1, 3)), cv2.LINE_AA)
+        drawn = np.zeros((high, wide), np.uint8)
+        cv2.putText(drawn, ("R", "L", "A-P", "12:04", "|||||||", "S3")[rng.integers(6)], place, int(rng.choice([0, 2, 3])),
+                    rng.uniform(0.3, 0.7), 255, int(rng.integers(1, 3)), cv2.LINE_AA)
+        image = np.maximum(image, drawn[..., None] * np.float32(rng.uniform(0.7, 1) / 255))
     return image.reshape(high, wide, -1)
 
 

@@ -15,6 +15,7 @@ class Program:
     channels: int                   # 1: grey (ITU-R 601 luma); 3: red, green, blue
     minutes: float                  # processor time of the training
     group: str = ""                 # column that says whose image it is; "": clusters of near-identical images
+    case: str = "file"              # column that says which images are answered together
     folds: int = 0                  # cross-validation by group; 0: one split into train, calibration and test
     over: str = "max-probability"   # how the images of a case become one answer
     top: int = 0
@@ -31,16 +32,16 @@ class Program:
 PROGRAMS = {p.name: p for p in (
     Program("lung-histology", "lung_histology",
             {"adenocarcinoma": "label:lung_aca", "squamous": "label:lung_scc", "benign": "label:lung_n"},
-            (224, 224), (160, 160), 3, 8, group="group", over="mean-logit", turn=180, mirror=(True, True), colour=0.6, stain=1.0, marks=False),
+            (224, 224), (160, 160), 3, 8, group="group", case="group", over="mean-logit", turn=180, mirror=(True, True), colour=0.6, stain=1.0, marks=False),
     Program("skin-lesion", "skin",
             {"melanoma": "label:melanoma", "seborrheic-keratosis": "label:seborrheic_keratosis", "nevus": "label:nevus"},
             (224, 224), (160, 160), 3, 20, group="file", turn=180, zoom=(0.75, 1.35), mirror=(True, True), colour=0.5),
     Program("head-ct-haemorrhage", "head_ct_bleed",
             {"haemorrhage": "hemorrhage", "intraventricular": "intraventricular", "intraparenchymal": "intraparenchymal",
              "subarachnoid": "subarachnoid", "epidural": "epidural", "subdural": "subdural", "fracture": "fracture"},
-            (256, 256), (192, 192), 1, 8, group="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.2)),
+            (256, 256), (192, 192), 1, 8, group="patient", case="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.6)),
     Program("echo-regurgitation", "echo_regurgitation", {"AR": "label:AR", "MR": "label:MR", "PR": "label:PR", "TR": "label:TR"},
-            (256, 192), (192, 144), 3, 6, group="patient", folds=3, over="mean-logit", turn=12, mirror=(False, False), colour=0.15, research=True),
+            (256, 192), (192, 144), 3, 6, group="patient", case="clip", folds=3, over="mean-logit", turn=12, mirror=(False, False), colour=0.15, research=True),
     Program("brain-mri-tumour", "brain_mri",
             {"glioma": "label:glioma", "meningioma": "label:meningioma", "pituitary": "label:pituitary", "no-tumour": "label:notumor"},
             (224, 224), (160, 160), 1, 11, turn=20),
