@@ -25,11 +25,11 @@ def geometry(image, size, rng, program):
     return image.reshape(size[1], size[0], -1)
 
 
-def exposure(image, rng):
+def exposure(image, rng, strength=1.0):
     """Gamma, contrast and brightness."""
-    image = np.clip(image, 0, 1) ** np.float32(np.exp(rng.uniform(-0.4, 0.4)))
+    image = np.clip(image, 0, 1) ** np.float32(np.exp(rng.uniform(-0.4, 0.4) * strength))
     middle = np.float32(rng.uniform(0.3, 0.7))
-    return (image - middle) * np.float32(np.exp(rng.uniform(-0.35, 0.3))) + middle + np.float32(rng.uniform(-0.1, 0.1))
+    return (image - middle) * np.float32(np.exp(rng.uniform(-0.35, 0.3) * strength)) + middle + np.float32(rng.uniform(-0.1, 0.1) * strength)
 
 
 def colour(image, rng, strength):
@@ -114,7 +114,7 @@ def erase(image, rng):
 def augment(image, size, rng, program):
     """One training image from a full one."""
     image = geometry(image.astype(np.float32) / 255, size, rng, program)
-    steps = [(exposure, 0.7), (soften, 0.3), (noise, 0.2), (recompress, 0.25), (erase, 0.2)]
+    steps = [(lambda x, r: exposure(x, r, program.exposure), 0.7), (soften, 0.3), (noise, 0.2), (recompress, 0.25), (erase, 0.2)]
     if program.colour and image.shape[2] == 3:
         steps.insert(0, (lambda x, r: colour(x, r, program.colour), 0.7))
     if program.stain:

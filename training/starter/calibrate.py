@@ -96,9 +96,8 @@ def finding(logit, positive, group):
     misses, alarms = most_errors(len(ill)), most_errors(len(healthy))
     low = probability(ill[misses[1]]) - 1e-6 if misses and len(ill) >= FEW else None
     high = probability(healthy[alarms[1]]) + 1e-6 if alarms else None
-    if low is not None and high is not None and low >= high:
-        middle = (low + high) / 2
-        low, high = middle - 1e-6, middle + 1e-6
+    # Where the classes lie far apart the bound allows much: nothing is called `present` that is less likely than not, nor `absent` that is more.
+    low, high = low and min(low, 0.5 - 1e-6), high and max(high, 0.5 + 1e-6)
     if low is not None and low > 2e-6:
         out["rule_out"] = {"probability": round(float(low), 6), "max_miss_rate": misses[0], "confidence": CONFIDENCE, "positive_patients": len(ill),
                            "misses": int((probability(ill) <= low).sum())}

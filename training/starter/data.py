@@ -54,7 +54,7 @@ def targets(program, rows):
 def read_split(program):
     """file → (group, part), as `split.py` wrote it."""
     with open(HERE / "splits" / f"{program.name}.csv", newline="") as handle:
-        return {row["file"]: (row["group"], row["part"]) for row in csv.DictReader(handle)}
+        return {row["file"]: (row["group"], row.get("split") or row["part"]) for row in csv.DictReader(handle)}
 
 
 def load(program, data, parts):

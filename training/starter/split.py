@@ -75,7 +75,7 @@ def main():
     (HERE / "splits").mkdir(exist_ok=True)
     with open(HERE / "splits" / f"{program.name}.csv", "w", newline="") as handle:
         out = csv.writer(handle, lineterminator="\n")
-        out.writerow(["file", "group", "part"])
+        out.writerow(["file", "group", "split"])
         out.writerows([row["file"], group, part[group]] for row, group in zip(rows, groups))
     count = collections.Counter(part[g] for g in groups)
     print(program.name, dict(count), "groups", dict(collections.Counter(part.values())), "largest", max(map(len, members.values())))
