@@ -6,6 +6,7 @@ calibration part, or, where there are too few patients for one, on each fold ans
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 
@@ -121,10 +122,22 @@ def golden(program, answers, tensors, ours, pack):
     image = resize(picture, program.size)
     logits, embedding = answers.run([image])
     score = base.ood_score(embedding, tensors["ood.mean"], tensors["ood.components"], tensors["ood.variance"], ours["out_of_distribution"]["residual_variance"])
-    import hashlib
     entry = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "logits": [float(v) for v in logits[0]], "ood_score": float(score[0])}
     save_file({"waves.png": np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)}, folder / "golden.safetensors")
     (folder / "golden.json").write_text(json.dumps([entry], indent=2) + "\n")
+
+
+def store(pack, meta, model):
+    """Write metadata and the out-of-distribution model into a pack; returns the head's tensors."""
+    mean, components, variance, left = model
+    meta["overread"]["out_of_distribution"]["residual_variance"] = left
+    tensors = {k: v for k, v in load_file(pack / "head.safetensors").items() if not k.startswith("ood.")}
+    tensors |= {"ood.mean": mean, "ood.components": components, "ood.variance": variance}
+    tensors = {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}
+    save_file(tensors, pack / "head.safetensors")
+    (pack / "configs").mkdir(exist_ok=True)
+    (pack / "configs/metadata.json").write_text(json.dumps(meta, indent=2) + "\n")
+    return tensors
 
 
 def main():
@@ -145,7 +158,7 @@ def main():
     mean, components, variance, left = base.fit_ood(embedding, min(COMPONENTS, len(chosen) // 4))
     score = lambda e: base.ood_score(e, mean, components, variance, left)
 
-    logits, label, known, own, changed = [], [], [], [], []
+    logits, label, known, own, changed, fold_models = [], [], [], [], [], []
     for number, part in enumerate(sorted(parts) if program.folds else ["calibration"]):
         rows, images = load(program, args.data, {part})
         shown = [resize(image, program.size) for image in images]
@@ -157,6 +170,7 @@ def main():
             others = [resize(i, program.size) for i in load(program, args.data, parts - {part})[1]]
             _, seen = apart.run(others + [gentle(p, rng) for p in others])
             model = base.fit_ood(seen, min(COMPONENTS, len(others) // 4))
+            fold_models.append(model)
             far = lambda e: base.ood_score(e, *model)
         else:
             far = score
@@ -174,13 +188,11 @@ def main():
     ours["out_of_distribution"] = {"method": "ppca-mahalanobis", "threshold": limit, "residual_variance": left,
                                    "own_refused": {"apart": round(float(np.mean(own > limit)), 4), "apart_changed": round(float(np.mean(changed > limit)), 4)}}
     print("own", ours["out_of_distribution"])
-    tensors = {k: v for k, v in load_file(pack / "head.safetensors").items() if not k.startswith("ood.")}
-    tensors |= {"ood.mean": mean, "ood.components": components, "ood.variance": variance}
-    tensors = {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}
-    save_file(tensors, pack / "head.safetensors")
+    tensors = store(pack, meta, (mean, components, variance, left))
     golden(program, answers, tensors, ours, pack)
-    (pack / "configs").mkdir(exist_ok=True)
-    (pack / "configs/metadata.json").write_text(json.dumps(meta, indent=2) + "\n")
+    for folder, model in zip(args.fold_packs, fold_models):
+        # The fold's network with its own model of what it knows; calibration and thresholds are those of all folds together.
+        store(pathlib.Path(folder), meta, model)
 
 
 if __name__ == "__main__":
