@@ -177,7 +177,7 @@ def main():
         own.append(far(embedding))
         changed.append(far(apart.run(gentle(p, rng) for p in shown)[1]))
     own, changed = np.concatenate(own), np.concatenate(changed)
-    limit = float(np.quantile(np.concatenate([own, changed]), 1 - OWN_REFUSED / 2))
+    limit = float(np.quantile(np.concatenate([own, changed]), 1 - OWN_REFUSED / (3 if program.folds else 2)))
     logit, positive, group = cases(program, known, np.concatenate(logits), np.concatenate(label))
 
     meta = metadata(program)
