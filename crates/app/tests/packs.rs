@@ -4,21 +4,8 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 
-use support::{overread, run, synthetic, text};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use support::{copy, overread, run, synthetic, text};
 
 #[test]
 fn the_starter_packs_are_signed_and_run() {

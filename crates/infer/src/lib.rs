@@ -2,12 +2,13 @@
 //!
 //! In reading order: [`manifest`] is what a pack says of itself, [`pack`] opens one and names its edition,
 //! [`trust`] tells whose packs count, [`onnx`] looks into a graph before it is run, [`preprocess`] makes a
-//! tensor of a picture, [`engine`] runs it ([`graph`] runs a graph without a pack), [`calibration`], [`abstention`] and [`explain`] turn outputs into
+//! tensor of a picture, [`engine`] runs it ([`graph`] runs a graph without a pack), [`aggregation`] makes one answer of many pictures, [`calibration`], [`abstention`] and [`explain`] turn outputs into
 //! findings a person can weigh, [`faithfulness`] tests an explanation.
 //!
 //! No DICOM, no HTTP, no databases, no patients.
 
 pub mod abstention;
+pub mod aggregation;
 pub mod calibration;
 pub mod engine;
 mod error;

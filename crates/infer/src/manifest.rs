@@ -2,6 +2,8 @@
 //!
 //! Unknown keys are tolerated (bundles of other tools carry many); a missing key of ours is an error that names it.
 
+use std::num::NonZeroU32;
+
 use overread_domain::{CodedConcept, Probability};
 use serde::Deserialize;
 
@@ -212,22 +214,20 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// From pictures to one answer a study.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Aggregation {
-    /// The rule.
-    pub method: AggregationMethod,
-}
-
-/// How the pictures of a study become one answer.
+/// How the pictures of a study become one answer; see [`crate::aggregation`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AggregationMethod {
+#[serde(tag = "method", rename_all = "kebab-case")]
+pub enum Aggregation {
     /// The highest probability of all pictures that were assessed.
     #[default]
     MaxProbability,
-    /// The mean logit.
+    /// The mean logit of all pictures that were assessed.
     MeanLogit,
+    /// The mean of the highest logits, of all where there are fewer: a finding that shows on some slices of a series.
+    TopMeanLogit {
+        /// How many, 1 or more.
+        top: NonZeroU32,
+    },
 }
 
 /// One label.

@@ -10,7 +10,7 @@ use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
 use overread_domain::{Decision, Explanation, Finding, GridSize, ImageGrid, NotAssessed, sentence};
 use overread_infer::engine::ImageOutput;
 use overread_infer::faithfulness::{self, Faithfulness};
-use overread_infer::manifest::{AggregationMethod, Fit, Model};
+use overread_infer::manifest::{Fit, Model};
 use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
 
 use crate::intake::{ImageFile, Study};
@@ -51,6 +51,15 @@ pub struct FrameOutcome {
     pub refused: Option<NotAssessed>,
 }
 
+/// A frame that carried an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyFrame {
+    /// Which.
+    pub frame: FrameRef,
+    /// Its logit for the label.
+    pub logit: f64,
+}
+
 /// A map, the frame it lies over, and its test.
 pub struct FrameExplanation {
     /// The frame.
@@ -69,6 +78,9 @@ pub struct Reading {
     pub not_assessed: Option<NotAssessed>,
     /// One a label.
     pub findings: Vec<Finding>,
+    /// The frames that carried each finding's answer, the highest logit first; none where there is no answer, or all frames
+    /// count alike. One list a label.
+    pub key_frames: Vec<Vec<KeyFrame>>,
     /// One a label that has a map.
     pub explanations: Vec<FrameExplanation>,
     /// What was looked at.
@@ -135,6 +147,7 @@ impl Reader {
             program: program.clone(),
             not_assessed: None,
             findings: pack.manifest.findings.iter().map(|f| f.unanswered()).collect(),
+            key_frames: vec![vec![]; pack.manifest.findings.len()],
             explanations: vec![],
             frames: vec![],
             warnings: study.lost.clone(),
@@ -420,17 +433,16 @@ fn conclude(reading: &mut Reading) {
         return;
     }
     for (label, spec) in pack.manifest.findings.iter().enumerate() {
-        let logits = counted.iter().map(|f| f.logits[label]);
-        let logit = match pack.manifest.aggregation.method {
-            AggregationMethod::MaxProbability => logits.fold(f64::NEG_INFINITY, f64::max),
-            AggregationMethod::MeanLogit => logits.sum::<f64>() / counted.len() as f64,
-        };
-        let mut finding = spec.finding(logit, reading.program.prevalence);
+        let logits: Vec<f64> = counted.iter().map(|f| f.logits[label]).collect();
+        let answer = pack.manifest.aggregation.answer(&logits);
+        let mut finding = spec.finding(answer.logit, reading.program.prevalence);
         // What was not seen cannot be ruled out: `absent` needs every frame of the program.
         if finding.decision == Decision::Absent && !reading.warnings.is_empty() {
             finding.decision = Decision::Indeterminate;
         }
         reading.findings[label] = finding;
+        let key_frame = |i: usize| KeyFrame { frame: counted[i].frame.clone(), logit: logits[i] };
+        reading.key_frames[label] = answer.carried_by.into_iter().map(key_frame).collect();
     }
 }
 

@@ -12,7 +12,9 @@ use serde::Serialize;
 
 use crate::intake::Study;
 use crate::program::Program;
-use crate::reader::{FrameExplanation, FrameOutcome, Options, Reader, Reading, ReadingError, Spent, path_of};
+use crate::reader::{
+    FrameExplanation, FrameOutcome, KeyFrame, Options, Reader, Reading, ReadingError, Spent, path_of,
+};
 
 /// The name of the schema, the first field of every result.
 pub const SCHEMA: &str = "overread.result/1";
@@ -141,6 +143,19 @@ pub struct FindingRecord {
     pub prevalence: Option<f64>,
     /// Fewer than 20 positive patients stand behind it.
     pub experimental: bool,
+    /// The frames that carried the answer, the highest logit first; empty where there is no answer, or all frames count alike.
+    pub key_frames: Vec<KeyFrameRecord>,
+}
+
+/// A frame that carried an answer: a key slice of a series, the image of a single one.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct KeyFrameRecord {
+    /// The file.
+    pub image: PathBuf,
+    /// Its frame, from 1.
+    pub frame: u32,
+    /// Its logit for this label, before calibration.
+    pub logit: f64,
 }
 
 /// One map.
@@ -215,8 +230,8 @@ impl From<&overread_domain::NotAssessed> for Reason {
     }
 }
 
-impl From<&Finding> for FindingRecord {
-    fn from(f: &Finding) -> Self {
+impl FindingRecord {
+    fn new(study: &Study, f: &Finding, key_frames: &[KeyFrame]) -> Self {
         Self {
             label: f.label.clone(),
             code: (&f.code).into(),
@@ -228,7 +243,14 @@ impl From<&Finding> for FindingRecord {
             rule_in: f.rule_in.map(f64::from),
             prevalence: f.prevalence.map(f64::from),
             experimental: f.experimental,
+            key_frames: key_frames.iter().map(|k| KeyFrameRecord::new(study, k)).collect(),
         }
+    }
+}
+
+impl KeyFrameRecord {
+    fn new(study: &Study, key: &KeyFrame) -> Self {
+        Self { image: path_of(study, &key.frame), frame: key.frame.frame + 1, logit: key.logit }
     }
 }
 
@@ -327,7 +349,12 @@ impl ProgramResult {
             edition: pack.edition.to_string(),
             status,
             reason: reading.not_assessed.as_ref().map(Reason::from),
-            findings: reading.findings.iter().map(FindingRecord::from).collect(),
+            findings: reading
+                .findings
+                .iter()
+                .zip(&reading.key_frames)
+                .map(|(finding, keys)| FindingRecord::new(study, finding, keys))
+                .collect(),
             explanations: reading.explanations.iter().map(|e| ExplanationRecord::new(study, e)).collect(),
             images: reading.frames.iter().map(|f| ImageRecord::new(study, f)).collect(),
         }

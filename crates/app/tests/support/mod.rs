@@ -47,3 +47,35 @@ pub fn results(output: &Output) -> Vec<Value> {
 pub fn peer(script: &str, args: &[&Path]) -> String {
     overread_testkit::tools::python(script, args)
 }
+
+/// Copies a folder and what is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A copy of a synthetic pack whose `overread` keys are changed, in a folder.
+pub fn changed(name: &str, folder: &Path, change: impl FnOnce(&mut Value)) -> std::path::PathBuf {
+    let pack = folder.join(name);
+    copy(&synthetic(name), &pack);
+    let path = pack.join("configs/metadata.json");
+    let mut metadata: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut metadata["overread"]);
+    std::fs::write(&path, serde_json::to_vec_pretty(&metadata).unwrap()).unwrap();
+    pack
+}
+
+/// Runs Python lines in the peers' Python with arguments and returns what they printed.
+pub fn python(code: &str, args: &[&std::ffi::OsStr]) -> String {
+    let output = Command::new(tools().join("venv/bin/python")).arg("-c").arg(code).args(args).output();
+    let output = output.expect("python; run ./x setup");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
