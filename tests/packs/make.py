@@ -1,7 +1,10 @@
-"""Makes the two synthetic packs beside this file, whose right answers are known to the pixel. Needs onnx, numpy, safetensors.
+"""Makes the two synthetic packs and the graph beside this file, whose right answers are known to the pixel. Needs onnx, numpy, safetensors.
 
 `brightness` (decomposable): features are the means of the 4x4 cells of a 32x32 picture, doubled by a weight that lies in an
 external file; logit = 3 x mean(features) - 3. `centre` (opaque): softmax logits (0, 8 x mean of the middle half - 4).
+
+`graphs/colours.onnx` is a bare graph as others export it: one picture at a time, channels last, 24 rows and 32 columns; it returns
+softmax(8 x mean of the channel) of red, green and blue.
 """
 
 import json
@@ -84,6 +87,22 @@ def centre():
     manifest(folder, "centre", model, [{"label": label, "code": CODE} for label in ("dark", "bright")])
 
 
+def colours():
+    eight = numpy_helper.from_array(np.float32(8), "eight")
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Mul", ["mean", "eight"], ["scaled"]),
+        helper.make_node("Softmax", ["scaled"], ["y"], axis=1),
+    ]
+    shape = lambda name, *sizes: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+    graph = helper.make_graph(nodes, "colours", [shape("x", 1, 24, 32, 3)], [shape("y", 1, 3)], [eight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    (HERE / "graphs").mkdir(exist_ok=True)
+    onnx.save_model(model, HERE / "graphs/colours.onnx")
+
+
 if __name__ == "__main__":
+    colours()
     brightness()
     centre()

@@ -510,10 +510,23 @@ pub enum PackCommand {
         /// Name of the pack, or its folder.
         pack: String,
     },
-    /// Check a pack and copy it into the user's pack folder.
+    /// Check a pack and copy it into the user's pack folder; or, with --out, make a pack of somebody else's model.
+    #[command(after_help = "Examples:
+  overread pack import downloads/cxr-pneumonia
+  overread pack import model.onnx --manifest manifest.json --out packs/brain-mri
+  overread pack import some_monai_bundle/ --manifest manifest.json --out packs/some
+
+The manifest holds what neither graph nor bundle tells; without one the command says which keys it needs, with an example.")]
     Import {
-        /// The pack's folder.
-        folder: PathBuf,
+        /// The pack's folder; or a MONAI bundle's folder, or an ONNX file.
+        #[arg(value_name = "SOURCE")]
+        source: PathBuf,
+        /// What is to be known of the model (JSON): the keys under `overread`, see docs/packs.md.
+        #[arg(long, value_name = "FILE", requires = "out")]
+        manifest: Option<PathBuf>,
+        /// Make a pack of the model in this new folder.
+        #[arg(long, value_name = "DIR", conflicts_with = "to")]
+        out: Option<PathBuf>,
         /// Where to, instead of the user's own pack folder.
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,

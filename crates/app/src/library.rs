@@ -34,26 +34,36 @@ pub fn user_folder() -> Option<PathBuf> {
     Some(data.or_else(home)?.join("overread/packs"))
 }
 
-/// Every pack with a readable manifest, by name; broken ones are told and left out.
+/// The subfolder of a pack folder in which packs for research alone lie, apart from the others.
+const RESEARCH: &str = "research";
+
+/// Every pack with a readable manifest, by name, those for research alone too; broken ones are told and left out.
 pub fn entries(shared: &Shared) -> Vec<Entry> {
     let mut entries = Vec::new();
     for folder in folders(shared) {
-        let Ok(children) = std::fs::read_dir(&folder) else {
-            tracing::warn!(folder = %folder.display(), "pack folder cannot be read");
-            continue;
-        };
-        for child in children.filter_map(Result::ok).map(|c| c.path()) {
-            if !child.join("configs/metadata.json").is_file() {
-                continue;
-            }
-            match entry(&child) {
-                Ok(entry) => entries.push(entry),
-                Err(e) => tracing::warn!("pack left out: {e:#}"),
-            }
+        let research = folder.join(RESEARCH);
+        for shelf in [Some(folder), research.is_dir().then_some(research)].into_iter().flatten() {
+            collect(&shelf, &mut entries);
         }
     }
     entries.sort_by(|a, b| a.metadata.overread.id.cmp(&b.metadata.overread.id));
     entries
+}
+
+fn collect(shelf: &Path, entries: &mut Vec<Entry>) {
+    let Ok(children) = std::fs::read_dir(shelf) else {
+        tracing::warn!(folder = %shelf.display(), "pack folder cannot be read");
+        return;
+    };
+    for child in children.filter_map(Result::ok).map(|c| c.path()) {
+        if !child.join("configs/metadata.json").is_file() {
+            continue;
+        }
+        match entry(&child) {
+            Ok(entry) => entries.push(entry),
+            Err(e) => tracing::warn!("pack left out: {e:#}"),
+        }
+    }
 }
 
 fn entry(folder: &Path) -> Result<Entry> {

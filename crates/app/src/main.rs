@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod deid;
 mod doctor;
+mod import;
 mod library;
 mod operate;
 mod packs;

@@ -18,8 +18,11 @@ pub fn run(shared: &Shared, command: &PackCommand) -> Result<ExitCode> {
         PackCommand::Ls { format } => list(shared, *format)?,
         PackCommand::Show { pack } => show(shared, pack)?,
         PackCommand::Verify { pack } => verify(shared, pack)?,
-        PackCommand::Import { folder, to, allow_untrusted } => {
-            import(shared, folder, to.as_deref(), *allow_untrusted)?;
+        PackCommand::Import { source, manifest, out: Some(out), .. } => {
+            crate::import::run(shared, source, manifest.as_deref(), out)?;
+        }
+        PackCommand::Import { source, to, allow_untrusted, .. } => {
+            import(shared, source, to.as_deref(), *allow_untrusted)?;
         }
         PackCommand::Keygen { file } => keygen(file)?,
         PackCommand::Sign { folder, key } => sign(folder, key)?,
@@ -36,7 +39,7 @@ fn list(shared: &Shared, format: Format) -> Result<()> {
             "id": pack.manifest.id, "version": pack.version, "edition": pack.edition,
             "program": pack.manifest.program, "title": pack.manifest.title,
             "findings": pack.manifest.findings.iter().map(|f| f.label.clone()).collect::<Vec<_>>(),
-            "research_only": pack.manifest.terms.research_only,
+            "research_only": pack.manifest.terms.research_only, "licence": pack.manifest.terms.licence,
             "standing": library::standing(&pack.standing), "folder": entry.folder,
         }));
     }
@@ -48,13 +51,25 @@ fn list(shared: &Shared, format: Format) -> Result<()> {
             let mut out = Table::new();
             out.load_preset(presets::UTF8_HORIZONTAL_ONLY)
                 .set_content_arrangement(ContentArrangement::Dynamic);
-            out.set_header(["pack", "version", "edition", "findings", "standing"]);
+            out.set_header(["pack", "version", "edition", "findings", "terms", "standing"]);
             for row in &rows {
                 let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
                 let findings: Vec<&str> =
                     row["findings"].as_array().into_iter().flatten().filter_map(|f| f.as_str()).collect();
                 let edition = text("edition").chars().take(12).collect();
-                out.add_row([text("id"), text("version"), edition, findings.join(", "), text("standing")]);
+                let terms = if row["research_only"] == true {
+                    "research only"
+                } else {
+                    row["licence"].as_str().unwrap_or_default()
+                };
+                out.add_row([
+                    text("id"),
+                    text("version"),
+                    edition,
+                    findings.join(", "),
+                    terms.to_owned(),
+                    text("standing"),
+                ]);
             }
             table::print(&out.to_string())
         }
@@ -69,6 +84,7 @@ fn show(shared: &Shared, name: &str) -> Result<()> {
     table::print(&format!("edition   {}", pack.edition))?;
     table::print(&format!("standing  {}", library::standing(&pack.standing)))?;
     table::print(&format!("licence   {}", m.terms.licence))?;
+    m.caveats().iter().try_for_each(|caveat| table::print(&format!("caveat    {caveat}")))?;
     table::print(&format!("use       {}", m.intended_use.statement))?;
     for f in &m.findings {
         let at = |t: Option<overread_infer::manifest::Threshold>| {
@@ -106,7 +122,7 @@ fn verify(shared: &Shared, name: &str) -> Result<()> {
 }
 
 /// Opens a pack and runs an empty picture through it.
-fn check(shared: &Shared, folder: &Path) -> Result<Arc<Pack>> {
+pub fn check(shared: &Shared, folder: &Path) -> Result<Arc<Pack>> {
     let pack = Arc::new(Pack::open(folder, &library::trust(shared)?)?);
     let mut engine = Engine::new(&library::runtime(shared)?, Arc::clone(&pack), 1)?;
     let p = &pack.manifest.preprocessing;
@@ -117,7 +133,18 @@ fn check(shared: &Shared, folder: &Path) -> Result<Arc<Pack>> {
 }
 
 fn import(shared: &Shared, folder: &Path, to: Option<&Path>, allow_untrusted: bool) -> Result<()> {
-    let pack = check(shared, folder)?;
+    if !folder.is_dir() {
+        bail!(
+            "{} is no pack; to make one of an ONNX file or a MONAI bundle, name a new folder with --out",
+            folder.display()
+        );
+    }
+    let pack = check(shared, folder).with_context(|| {
+        format!(
+            "{} cannot be taken as it is; to make a pack of a MONAI bundle, name a new folder with --out",
+            folder.display()
+        )
+    })?;
     library::open(folder, &library::trust(shared)?, allow_untrusted)?;
     let shelf = match to {
         Some(to) => to.to_owned(),

@@ -14,7 +14,7 @@ img{max-width:100%;background:#000;border-radius:4px}
 h2{font-size:1rem;overflow-wrap:anywhere;margin:0 0 .5rem}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .6rem .2rem 0;vertical-align:top}
 .present{color:#ff9d8a;font-weight:700}.absent{color:#8fdc9b}.indeterminate{color:#ffd479;font-weight:700}
-.not-assessed,.failed{color:#ffd479}
+.not-assessed,.failed,.caveat{color:#ffd479}
 small,.note{color:#b5bcc4}a{color:#8ec5ff}
 ";
 
@@ -117,6 +117,9 @@ fn findings(html: &mut String, program: &Value) {
         );
     }
     html.push_str("</tbody></table>");
+    for caveat in list(&program["caveats"]) {
+        let _ = write!(html, "<p class=\"caveat\">{}</p>", escape(&text(caveat)));
+    }
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

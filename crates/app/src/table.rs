@@ -138,6 +138,12 @@ impl Results {
             };
             self.row(source, &program.program, &f.label, &number(f), &f.decision.to_string(), colour);
         }
+        for caveat in &program.caveats {
+            let note = format!("{}: {caveat}", program.program);
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
     }
 
     fn row(

@@ -39,6 +39,7 @@ fn write_all(source: &SourceContext, folder: &Path, name: &str) -> [PathBuf; 3] 
         explanations: &explanations,
         predecessors: &[],
         release: Release::Final,
+        caveats: &[],
     };
     let (none, reason) = unassessed();
     let unread = Report { findings: &none, not_assessed: Some(&reason), explanations: &[], ..read };

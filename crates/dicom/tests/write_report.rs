@@ -42,6 +42,7 @@ const NOTHING: Report<'_> = Report {
     explanations: &[],
     predecessors: &[],
     release: Release::Preliminary,
+    caveats: &[],
 };
 
 #[test]

@@ -89,6 +89,7 @@ fn a_photograph_gets_its_report_and_capture() {
         explanations: &[],
         predecessors: &[],
         release: Release::Final,
+        caveats: &[],
     };
     let unread = Report { findings: &[], not_assessed: Some(&reason), ..read };
     for (name, report) in [("read", read), ("unread", unread)] {

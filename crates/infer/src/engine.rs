@@ -1,14 +1,15 @@
 //! Running a pack over tensors.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ort::session::{Session, SessionOutputs};
-use ort::value::TensorRef;
+use ort::value::{Outlet, TensorRef, ValueType};
 use overread_domain::Explanation;
 
 use crate::error::InferError;
 use crate::head::Head;
-use crate::manifest::{Activation, Model};
+use crate::manifest::{Activation, Layout, Model};
 use crate::pack::Pack;
 use crate::preprocess::Tensor;
 use crate::runtime::Runtime;
@@ -28,10 +29,12 @@ pub struct ImageOutput {
 pub struct Engine {
     pack: Arc<Pack>,
     session: Session,
+    /// Pictures that go through the graph at once.
+    batch: usize,
 }
 
 impl Engine {
-    /// Most pictures that go through the graph at once.
+    /// Most pictures that go through a graph at once; one where the graph takes no more.
     pub const BATCH: usize = 16;
 
     /// An engine whose session computes on so many threads.
@@ -55,7 +58,8 @@ impl Engine {
         if let Some(name) = outputs.iter().find(|n| !session.outputs().iter().any(|o| o.name() == **n)) {
             return Err(missing(name, "output"));
         }
-        Ok(Self { pack, session })
+        let batch = batch_of(&session, input).map_err(|why| InferError::tensor(input, &graph, why))?;
+        Ok(Self { pack, session, batch })
     }
 
     /// The pack that it runs.
@@ -70,7 +74,7 @@ impl Engine {
     /// The graph fails, or returns tensors of another shape than the manifest promises.
     pub fn run(&mut self, tensors: &[Tensor], explain: bool) -> Result<Vec<ImageOutput>, InferError> {
         let mut outputs = Vec::with_capacity(tensors.len());
-        for batch in tensors.chunks(Self::BATCH) {
+        for batch in tensors.chunks(self.batch) {
             outputs.extend(self.run_batch(batch, explain)?);
         }
         Ok(outputs)
@@ -79,17 +83,8 @@ impl Engine {
     fn run_batch(&mut self, tensors: &[Tensor], explain: bool) -> Result<Vec<ImageOutput>, InferError> {
         let pack = Arc::clone(&self.pack);
         let doing = || format!("running {} of pack {}", pack.graph(), pack.manifest.id);
-        let [channels, height, width] = tensors[0].shape;
-        let shape = [tensors.len(), channels, height, width];
-        let joined: Vec<f32>;
-        let values: &[f32] = match tensors {
-            [one] => &one.values,
-            many => {
-                joined = many.iter().flat_map(|t| t.values.iter().copied()).collect();
-                &joined
-            }
-        };
-        let input = TensorRef::from_array_view((shape, values)).map_err(InferError::ort(doing()))?;
+        let (shape, values) = joined(tensors, layout_of(&pack.manifest.model));
+        let input = TensorRef::from_array_view((shape, &*values)).map_err(InferError::ort(doing()))?;
         let (name, _) = names(&pack.manifest.model);
         let outputs = self.session.run(ort::inputs![name => input]).map_err(InferError::ort(doing()))?;
         let reader = OutputReader { outputs: &outputs, graph: pack.graph(), count: tensors.len() };
@@ -101,6 +96,49 @@ impl Engine {
             (Model::Decomposable { head, .. }, None) => {
                 Err(InferError::tensor("weight", head, "the head was not read"))
             }
+        }
+    }
+}
+
+/// How many pictures the graph takes at once.
+fn batch_of(session: &Session, input: &str) -> Result<usize, String> {
+    let dtype = session.inputs().iter().find(|i| i.name() == input).map(Outlet::dtype);
+    match dtype.and_then(ValueType::tensor_shape).and_then(|shape| shape.first().copied()) {
+        Some(1) => Ok(1),
+        Some(fixed) if fixed > 1 => Err(format!(
+            "takes exactly {fixed} pictures at once; export the graph with a batch of 1, or of any size"
+        )),
+        _ => Ok(Engine::BATCH),
+    }
+}
+
+const fn layout_of(model: &Model) -> Layout {
+    match model {
+        Model::Opaque { layout, .. } => *layout,
+        Model::Decomposable { .. } => Layout::Nchw,
+    }
+}
+
+/// Pictures one after another, as a graph of a layout takes them.
+fn joined(tensors: &[Tensor], layout: Layout) -> ([usize; 4], Cow<'_, [f32]>) {
+    let [channels, height, width] = tensors[0].shape;
+    match layout {
+        Layout::Nchw => {
+            let shape = [tensors.len(), channels, height, width];
+            match tensors {
+                [one] => (shape, Cow::Borrowed(&one.values)),
+                many => (shape, many.iter().flat_map(|t| t.values.iter().copied()).collect()),
+            }
+        }
+        Layout::Nhwc => {
+            let plane = height * width;
+            let mut values = Vec::with_capacity(tensors.len() * channels * plane);
+            for tensor in tensors {
+                values.extend(
+                    (0..plane * channels).map(|i| tensor.values[i % channels * plane + i / channels]),
+                );
+            }
+            ([tensors.len(), height, width, channels], Cow::Owned(values))
         }
     }
 }
@@ -231,6 +269,16 @@ fn log_odds(row: &[f32], activation: Activation) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn channels_come_last_where_the_graph_wants_it() {
+        let tensor =
+            |from: u8| Tensor { shape: [2, 1, 2], values: (from..from + 4).map(f32::from).collect() };
+        let two = [tensor(0), tensor(4)];
+        let (shape, values) = joined(&two, Layout::Nhwc);
+        assert_eq!((shape, &*values), ([2, 1, 2, 2], &[0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0][..]));
+        assert_eq!(joined(&[tensor(0)], Layout::Nchw), ([1, 2, 1, 2], Cow::Owned(vec![0.0, 1.0, 2.0, 3.0])));
+    }
 
     #[test]
     fn log_odds_agree_over_activations() {

@@ -1,7 +1,7 @@
 //! Packs: a model as files, and everything between a picture and its findings.
 //!
 //! In reading order: [`manifest`] is what a pack says of itself, [`pack`] opens one and names its edition,
-//! [`trust`] tells whose packs count, [`onnx`] looks into a graph before it is run, [`preprocess`] makes a
+//! [`import`] drafts the manifest of somebody else's model, [`trust`] tells whose packs count, [`onnx`] looks into a graph before it is run, [`preprocess`] makes a
 //! tensor of a picture, [`engine`] runs it ([`graph`] runs a graph without a pack), [`aggregation`] makes one answer of many pictures, [`calibration`], [`abstention`] and [`explain`] turn outputs into
 //! findings a person can weigh, [`faithfulness`] tests an explanation.
 //!
@@ -16,6 +16,7 @@ pub mod explain;
 pub mod faithfulness;
 pub mod graph;
 pub mod head;
+pub mod import;
 pub mod manifest;
 pub mod onnx;
 pub mod pack;

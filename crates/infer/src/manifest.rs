@@ -10,6 +10,13 @@ use serde::Deserialize;
 /// The version of the pack format that this build reads.
 pub const PACK_FORMAT: u32 = 1;
 
+/// The caveat of a pack whose terms allow nothing but research.
+pub const RESEARCH_ONLY: &str = "Research use only: not for the care of any patient.";
+
+/// The caveat of a pack without an out-of-distribution check.
+pub const NO_STRANGERS: &str =
+    "This pack cannot tell strangers: it answers for any image, also for kinds that it never saw.";
+
 /// The whole metadata file, of which we read a few keys.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metadata {
@@ -116,11 +123,25 @@ pub enum Model {
         output: String,
         /// What the output is.
         activation: Activation,
+        /// In which order the input holds its dimensions.
+        #[serde(default)]
+        layout: Layout,
     },
 }
 
 fn logits() -> String {
     "logits".into()
+}
+
+/// In which order an opaque graph's input holds its dimensions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Pictures, channels, rows, columns.
+    #[default]
+    Nchw,
+    /// Pictures, rows, columns, channels.
+    Nhwc,
 }
 
 /// What the numbers of an opaque graph are.
@@ -173,7 +194,8 @@ pub enum VoiRule {
     /// The file's first VOI; without one the representable range up to 8 bits, else the range observed.
     #[default]
     FirstWindowOrFullRange,
-    /// Fixed windows over modality values (HU); as many as there are channels, or one for all.
+    /// Fixed windows over modality values (HU); as many as there are channels, or one for all. A picture of up to 8 bits without a
+    /// rescale holds no modality values: somebody has windowed it already, and it is taken as it is.
     Windows(Vec<FixedWindow>),
 }
 
@@ -318,6 +340,13 @@ impl Metadata {
 }
 
 impl Manifest {
+    /// What whoever looks at a result must know of the pack, in sentences; empty for most packs.
+    pub fn caveats(&self) -> Vec<&'static str> {
+        let research = self.terms.research_only.then_some(RESEARCH_ONLY);
+        let blind = self.out_of_distribution.is_none().then_some(NO_STRANGERS);
+        research.into_iter().chain(blind).collect()
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.pack_format != PACK_FORMAT {
             return Err(format!(

@@ -5,7 +5,10 @@ use std::ops::Range;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use overread_domain::{Channels, ImageGrid, Photometric, Samples, VoiTransform, WindowFunction, for_samples};
+use overread_domain::{
+    Channels, GridSize, ImageGrid, ModalityTransform, Photometric, Samples, VoiTransform, WindowFunction,
+    for_samples,
+};
 
 use crate::error::InferError;
 use crate::manifest::{Filter, Fit, FixedWindow, Preprocessing, VoiRule};
@@ -72,8 +75,10 @@ impl Preprocessing {
             (Channels::Rgb, _) => vec![luma(grid)],
             (Channels::Grey, _) => {
                 let lookups = match &self.voi {
-                    VoiRule::FirstWindowOrFullRange => vec![first_voi(grid)],
-                    VoiRule::Windows(windows) => windows.iter().map(fixed_window).collect(),
+                    VoiRule::Windows(windows) if !is_windowed_already(grid) => {
+                        windows.iter().map(fixed_window).collect()
+                    }
+                    _ => vec![first_voi(grid)],
                 };
                 let invert = self.invert_monochrome1 && grid.photometric == Photometric::Monochrome1;
                 lookups.into_iter().map(|voi| grey_plane(grid, voi, invert)).collect()
@@ -86,7 +91,7 @@ impl Preprocessing {
     fn fitted(&self, display: &Display<'_>, grid: &ImageGrid) -> Result<Vec<F32>, InferError> {
         let problem = |e: String| InferError::Preprocess(format!("resize failed: {e}"));
         let (columns, rows) = (grid.size.columns, grid.size.rows);
-        let (width, height) = self.inner_size(grid);
+        let (width, height) = self.inner_size(grid.full_size);
         let [left, top, kept_columns, kept_rows] = self.kept(grid);
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.filter.into()));
         let mut resizer = Resizer::new();
@@ -125,12 +130,39 @@ impl Preprocessing {
         [phase + (columns - width) / 2.0, phase + (rows - height) / 2.0, width, height]
     }
 
-    /// The size that the picture itself takes inside the tensor.
-    fn inner_size(&self, grid: &ImageGrid) -> (u32, u32) {
+    /// The part of a picture of a size that the tensor shows: left, top, right and bottom in widths and heights of the picture. A
+    /// letterboxed tensor reaches beyond it, below 0 and above 1.
+    pub fn area(&self, full: GridSize) -> [f64; 4] {
+        match self.fit {
+            Fit::Stretch => [0.0, 0.0, 1.0, 1.0],
+            Fit::CentreCrop => {
+                let picture = f64::from(full.columns) / f64::from(full.rows);
+                let shape = f64::from(self.width) / f64::from(self.height);
+                let (across, down) = ((shape / picture).min(1.0), (picture / shape).min(1.0));
+                [
+                    (1.0 - across) / 2.0,
+                    (1.0 - down) / 2.0,
+                    f64::midpoint(1.0, across),
+                    f64::midpoint(1.0, down),
+                ]
+            }
+            Fit::Letterbox => {
+                let (across, down) = self.inner_size(full);
+                let ends = |all: u32, inner: u32| {
+                    let before = f64::from((all - inner) / 2);
+                    [-before / f64::from(inner), (f64::from(all) - before) / f64::from(inner)]
+                };
+                let ([left, right], [top, bottom]) = (ends(self.width, across), ends(self.height, down));
+                [left, top, right, bottom]
+            }
+        }
+    }
+
+    /// The size that a picture of a size itself takes inside the tensor.
+    fn inner_size(&self, full: GridSize) -> (u32, u32) {
         if self.fit != Fit::Letterbox {
             return (self.width, self.height);
         }
-        let full = grid.full_size;
         let scale = (f64::from(self.width) / f64::from(full.columns))
             .min(f64::from(self.height) / f64::from(full.rows));
         let side = |n: u32, most: u32| ((f64::from(n) * scale).round() as u32).clamp(1, most);
@@ -165,6 +197,11 @@ impl From<Filter> for FilterType {
 
 fn fixed_window(window: &FixedWindow) -> VoiTransform {
     VoiTransform::Window { center: window.center, width: window.width, function: WindowFunction::LinearExact }
+}
+
+/// Whether a picture holds display values and no modality values: HU do not fit into 8 bits without a rescale.
+fn is_windowed_already(grid: &ImageGrid) -> bool {
+    grid.bits_stored <= 8 && grid.modality == ModalityTransform::Identity
 }
 
 /// The file's first VOI, or a window over the whole range where it names none.

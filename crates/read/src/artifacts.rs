@@ -100,6 +100,7 @@ impl ArtifactFolder {
             explanations: &visual,
             predecessors: &[],
             release: Release::Preliminary,
+            caveats: &pack.manifest.caveats(),
         };
         let object = structured_report(&source, &algorithm, &identity, self.stamp, &report)?;
         artifacts.push(self.save(

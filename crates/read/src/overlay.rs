@@ -11,7 +11,7 @@ use overread_domain::{Decision, Explanation, Finding};
 use overread_infer::InferError;
 use overread_infer::manifest::{Filter, Fit, Preprocessing, VoiRule};
 
-use crate::reader::Reading;
+use crate::reader::{FrameExplanation, Reading};
 
 /// Pixels of one panel's longer side.
 pub const PANEL: u32 = 640;
@@ -39,11 +39,11 @@ pub struct Picture {
 pub fn draw(
     grid: &overread_domain::ImageGrid,
     reading: &Reading,
-    map: Option<&Explanation>,
+    map: Option<&FrameExplanation>,
 ) -> Result<Picture, InferError> {
     let (width, height) = panel_size(grid.full_size.columns, grid.full_size.rows);
     let panel = display(grid, width, height)?;
-    let lines = caption(reading, map);
+    let lines = caption(reading, map.map(|e| &e.map));
     let panels = if map.is_some() { 2 } else { 1 };
     let width_all = (width * panels).max(720);
     let caption_height = (lines.len() as i32 * LINE + 2 * MARGIN) as u32;
@@ -55,8 +55,8 @@ pub fn draw(
         },
     };
     canvas.paste(&panel, (width, height), 0);
-    if let Some(map) = map {
-        let covered = covered(&panel, (width, height), map);
+    if let Some(e) = map {
+        let covered = covered(&panel, (width, height), &e.map, e.area);
         canvas.paste(&covered, (width, height), width);
     }
     for (i, (text, colour)) in lines.iter().enumerate() {
@@ -98,16 +98,26 @@ fn display(grid: &overread_domain::ImageGrid, width: u32, height: u32) -> Result
 }
 
 /// The picture under the part of the map that spoke for the finding.
-fn covered(panel: &[u8], (width, height): (u32, u32), map: &Explanation) -> Vec<u8> {
+fn covered(
+    panel: &[u8],
+    (width, height): (u32, u32),
+    map: &Explanation,
+    [left, top, right, bottom]: [f64; 4],
+) -> Vec<u8> {
     let most = map.values.iter().copied().fold(0f32, f32::max);
     let mut out = panel.to_vec();
     if most <= 0.0 {
         return out;
     }
     for (i, pixel) in out.chunks_exact_mut(3).enumerate() {
-        let x = (i as u32 % width) as f32 + 0.5;
-        let y = (i as u32 / width) as f32 + 0.5;
-        let strength = (interpolated(map, x / width as f32, y / height as f32) / most).clamp(0.0, 1.0);
+        let x = (f64::from(i as u32 % width) + 0.5) / f64::from(width);
+        let y = (f64::from(i as u32 / width) + 0.5) / f64::from(height);
+        let (u, v) = ((x - left) / (right - left), (y - top) / (bottom - top));
+        if !(0.0..=1.0).contains(&u) || !(0.0..=1.0).contains(&v) {
+            // The pack did not look here.
+            continue;
+        }
+        let strength = (interpolated(map, u as f32, v as f32) / most).clamp(0.0, 1.0);
         let alpha = OPACITY * strength;
         for (value, colour) in pixel.iter_mut().zip(heat(strength)) {
             *value = (f32::from(*value) * (1.0 - alpha) + colour * alpha).round() as u8;
@@ -160,6 +170,8 @@ fn caption(reading: &Reading, map: Option<&Explanation>) -> Vec<(String, Rgb888)
     }
     let grey = Rgb888::new(150, 150, 150);
     lines.push((format!("{} edition {}", manifest.id, reading.program.pack.edition.short()), grey));
+    let amber = Rgb888::new(255, 200, 90);
+    lines.extend(manifest.caveats().iter().flat_map(|c| wrapped(c, 76)).map(|line| (line, amber)));
     lines.push(("AI result, unverified. Not for clinical use without local validation.".into(), grey));
     lines
 }
@@ -248,11 +260,14 @@ mod tests {
     #[test]
     fn the_map_covers_its_own_corner_and_no_other() {
         let panel = vec![100u8; 70 * 70 * 3];
-        let out = covered(&panel, (70, 70), &corner_map());
+        let grey = [100, 100, 100];
+        let out = covered(&panel, (70, 70), &corner_map(), [0.0, 0.0, 1.0, 1.0]);
         let at = |x: usize, y: usize| &out[(y * 70 + x) * 3..][..3];
-        assert_ne!(at(69, 0), [100, 100, 100]);
-        assert_eq!(at(0, 69), [100, 100, 100]);
-        assert_eq!(at(0, 0), [100, 100, 100]);
+        assert!(at(69, 0) != grey && at(0, 69) == grey && at(0, 0) == grey);
+        // A pack that looked at the left half alone: the map's corner is there, and nothing lies beyond it.
+        let out = covered(&panel, (70, 70), &corner_map(), [0.0, 0.0, 0.5, 1.0]);
+        let at = |x: usize, y: usize| &out[(y * 70 + x) * 3..][..3];
+        assert!(at(34, 0) != grey && at(36, 0) == grey && at(69, 0) == grey);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The pictures of a reading: each explained finding over the frame that it is about, else the plain image.
 
-use overread_domain::{Explanation, GridSize, sentence};
+use overread_domain::{GridSize, sentence};
 use overread_infer::InferError;
 
 use crate::intake::Study;
 use crate::overlay::{self, PANEL, Picture, finding_line};
-use crate::reader::{FrameRef, Reader, Reading};
+use crate::reader::{FrameExplanation, FrameRef, Reader, Reading};
 
 /// A picture of a reading, and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +70,11 @@ pub fn draw_all(reader: &mut Reader, study: &Study, reading: &Reading) -> Result
         let Some(picture) = picture(reader, study, reading, &frame, map)? else { continue };
         let what = reading.findings.iter().find(|f| f.label == label).map(finding_line);
         let description = match (map, what) {
-            (Some(map), Some(what)) => format!("{} over the image; {what}", map.method),
+            (Some(e), Some(what)) => format!("{} over the image; {what}", e.map.method),
             _ => "The image; not assessed".to_owned(),
         };
+        let caveats = reading.program.pack.manifest.caveats();
+        let description = caveats.iter().fold(description, |text, caveat| format!("{text}. {caveat}"));
         drawn.push(Drawn { label, explains: map.is_some(), description, picture });
     }
     Ok(drawn)
@@ -99,12 +101,12 @@ pub fn captures(
 }
 
 /// What is drawn: each explained finding over its frame, else the first frame that can be shown.
-fn chosen(reading: &Reading) -> Vec<(String, FrameRef, Option<&Explanation>)> {
+fn chosen(reading: &Reading) -> Vec<(String, FrameRef, Option<&FrameExplanation>)> {
     if reading.explanations.is_empty() {
         let first = reading.frames.iter().find(|f| !f.logits.is_empty()).or(reading.frames.first());
         return first.map(|f| ("image".to_owned(), f.frame.clone(), None)).into_iter().collect();
     }
-    reading.explanations.iter().map(|e| (e.map.label.clone(), e.frame.clone(), Some(&e.map))).collect()
+    reading.explanations.iter().map(|e| (e.map.label.clone(), e.frame.clone(), Some(e))).collect()
 }
 
 /// The picture of one frame; none where it cannot be decoded, which the reading has already told.
@@ -113,7 +115,7 @@ fn picture(
     study: &Study,
     reading: &Reading,
     frame: &FrameRef,
-    map: Option<&Explanation>,
+    map: Option<&FrameExplanation>,
 ) -> Result<Option<Picture>, InferError> {
     let file = &study.images[frame.image];
     let (columns, rows) = (file.header.columns.max(1), file.header.rows.max(1));

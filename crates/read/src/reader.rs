@@ -66,6 +66,9 @@ pub struct FrameExplanation {
     pub frame: FrameRef,
     /// The map.
     pub map: Explanation,
+    /// The part of the image that the map spans: left, top, right and bottom in widths and heights of the image, below 0 and above 1
+    /// where the pack adds black around it.
+    pub area: [f64; 4],
     /// The deletion test, where it was asked for.
     pub faithfulness: Option<Faithfulness>,
 }
@@ -113,6 +116,24 @@ pub enum ReadingError {
     /// None of the study's images could be decoded.
     #[error("{0}")]
     Undecodable(String),
+}
+
+impl FrameExplanation {
+    /// The middle of the map's highest cell, across and down from the image's top left, 0 to 1; that of the first where several are level.
+    pub fn peak(&self) -> [f64; 2] {
+        let (across, down) = self.map.grid;
+        let cells = 0..self.map.values.len();
+        let highest =
+            cells.rev().max_by(|a, b| self.map.values[*a].total_cmp(&self.map.values[*b])).unwrap_or(0);
+        let [left, top, right, bottom] = self.area;
+        let place = |cell: usize, cells: usize, from: f64, to: f64| {
+            (from + (to - from) * (cell as f64 + 0.5) / cells.max(1) as f64).clamp(0.0, 1.0)
+        };
+        [
+            place(highest % across.max(1), across, left, right),
+            place(highest / across.max(1), down, top, bottom),
+        ]
+    }
 }
 
 /// Reads studies, one at a time: one a thread. It keeps a session for each pack it has met.
@@ -170,7 +191,7 @@ impl Reader {
         }
         conclude(&mut reading);
         if reading.not_assessed.is_none() && options.explain {
-            self.explain(&pack, best, options, &mut reading)?;
+            self.explain(study, &pack, best, options, &mut reading)?;
         }
         Ok(reading)
     }
@@ -292,6 +313,7 @@ impl Reader {
 
     fn explain(
         &mut self,
+        study: &Study,
         pack: &Arc<Pack>,
         best: Best,
         options: Options,
@@ -300,20 +322,23 @@ impl Reader {
         let started = Instant::now();
         let opaque = matches!(pack.manifest.model, Model::Opaque { .. });
         let engine = self.engine(pack)?;
+        // One occlusion gives the maps of all labels, and most often one frame is the best of several.
+        let mut occluded: HashMap<FrameRef, Vec<Explanation>> = HashMap::new();
         for (label, top) in best.of_label.into_iter().enumerate() {
             let Some(top) = top else { continue };
-            let map = if opaque {
-                explain::occlusion(engine, &top.tensor)?.into_iter().nth(label)
-            } else {
-                top.map
-            };
-            let Some(map) = map else { continue };
+            if opaque && !occluded.contains_key(&top.frame) {
+                occluded.insert(top.frame.clone(), explain::occlusion(engine, &top.tensor)?);
+            }
+            let of_frame = occluded.get(&top.frame).and_then(|maps| maps.get(label)).cloned();
+            let Some(map) = top.map.or(of_frame) else { continue };
             let faithfulness = if options.faithfulness {
                 Some(faithfulness::deletion(engine, &top.tensor, &map, label)?)
             } else {
                 None
             };
-            reading.explanations.push(FrameExplanation { frame: top.frame, map, faithfulness });
+            let header = &study.images[top.frame.image].header;
+            let area = pack.manifest.preprocessing.area(GridSize::new(header.columns, header.rows));
+            reading.explanations.push(FrameExplanation { frame: top.frame, map, area, faithfulness });
         }
         reading.spent.explain += started.elapsed();
         Ok(())
@@ -449,4 +474,23 @@ fn conclude(reading: &mut Reading) {
 /// The path of a frame's file.
 pub fn path_of(study: &Study, frame: &FrameRef) -> PathBuf {
     study.images[frame.image].path.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_where_the_map_is_highest_in_the_whole_image() {
+        let mut map =
+            Explanation { label: "x".into(), method: "occlusion".into(), grid: (4, 2), values: vec![0.0; 8] };
+        map.values[6] = 1.0;
+        let frame = FrameRef { image: 0, frame: 0 };
+        let peak = |area| {
+            FrameExplanation { frame: frame.clone(), map: map.clone(), area, faithfulness: None }.peak()
+        };
+        assert_eq!(peak([0.0, 0.0, 1.0, 1.0]), [0.625, 0.75]);
+        // The middle half of a wide image: 0.25 + 0.5 × 0.625.
+        assert_eq!(peak([0.25, 0.0, 0.75, 1.0]), [0.5625, 0.75]);
+    }
 }

@@ -87,6 +87,9 @@ pub struct ProgramResult {
     pub status: Status,
     /// Why it was not assessed; null otherwise.
     pub reason: Option<Reason>,
+    /// What whoever looks at the result must know of the pack, in sentences: that it is for research only, that it cannot tell
+    /// strangers.
+    pub caveats: Vec<String>,
     /// One entry a label.
     pub findings: Vec<FindingRecord>,
     /// One map a label that has one.
@@ -173,6 +176,10 @@ pub struct ExplanationRecord {
     pub grid: [usize; 2],
     /// What each cell adds to the logit, row by row from the top left.
     pub values: Vec<f32>,
+    /// The part of the image that the map spans: left, top, right and bottom in widths and heights of the image.
+    pub area: [f64; 4],
+    /// The middle of the highest cell, across and down from the image's top left, 0 to 1.
+    pub peak: [f64; 2],
     /// The deletion test, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
@@ -349,6 +356,7 @@ impl ProgramResult {
             edition: pack.edition.to_string(),
             status,
             reason: reading.not_assessed.as_ref().map(Reason::from),
+            caveats: pack.manifest.caveats().into_iter().map(str::to_owned).collect(),
             findings: reading
                 .findings
                 .iter()
@@ -370,6 +378,8 @@ impl ExplanationRecord {
             frame: e.frame.frame + 1,
             grid: [e.map.grid.0, e.map.grid.1],
             values: e.map.values.clone(),
+            area: e.area,
+            peak: e.peak(),
             faithfulness: e.faithfulness.clone(),
         }
     }

@@ -40,7 +40,9 @@ pub enum ModeError {
     #[error("there is no program of that name; GET /api/v1/programs lists them")]
     NoProgram,
     /// The pack's terms forbid it.
-    #[error("pack {pack} is for research only: its results stay in shadow")]
+    #[error(
+        "pack {pack} is for research only: its program starts and stays in shadow, and nothing that it finds leaves the service"
+    )]
     ResearchOnly {
         /// The pack.
         pack: String,

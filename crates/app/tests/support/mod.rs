@@ -7,6 +7,7 @@
 )]
 
 pub mod edge;
+pub mod imports;
 pub mod site;
 
 use std::path::Path;

@@ -78,6 +78,7 @@ pub fn documents(
         explanations: &explanations,
         predecessors: filing.predecessors,
         release: filing.release,
+        caveats: &[],
     };
     objects.push(filed(&structured_report(source, algorithm, identity, stamp, &report)?)?);
     Ok(objects)

@@ -46,6 +46,8 @@ pub struct Report<'a> {
     pub predecessors: &'a [InstanceReference],
     /// Preliminary or final.
     pub release: Release,
+    /// Sentences about the reader that go into the report as comments, such as that it is for research only.
+    pub caveats: &'a [&'a str],
 }
 
 /// Where the report of a result is or will be: its UIDs are known before it is written.

@@ -52,7 +52,8 @@ fn overall(report: &Report<'_>) -> Item {
     if let Some(reason) = report.not_assessed {
         container = container.with(Contains, Item::text(codes::COMMENT, &reason_text(reason)));
     }
-    container.with(Contains, Item::text(codes::COMMENT, CAUTION))
+    let caveats = report.caveats.iter().map(|caveat| (Contains, Item::text(codes::COMMENT, caveat)));
+    container.with_all(caveats).with(Contains, Item::text(codes::COMMENT, CAUTION))
 }
 
 fn reason_text(reason: &NotAssessed) -> String {
