@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import pathlib
+import random
 import subprocess
 import tempfile
 
@@ -63,7 +64,9 @@ def manifest(program):
 
 def classify(program, files, *flags):
     """{file name: the program's result}, None where the file was not assessed."""
-    answers = {}
+    answers, files = {}, list(files)
+    if not files:
+        return answers
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
             (pathlib.Path(folder) / file.name).symlink_to(file.resolve())
@@ -177,8 +180,8 @@ def arguments():
     parser.add_argument("--group", default="patient", metavar="COLUMN", help="whose images become one answer (patient; clip)")
     parser.add_argument("--split", help="CSV with columns file and split")
     parser.add_argument("--part", default="test", help="which part of the split")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N files")
-    parser.add_argument("--faithfulness", type=int, metavar="N", default=0, help="also test the explanations of the first N positive images of a finding")
+    parser.add_argument("--limit", type=int, metavar="N", help="only N files, drawn at random but always the same")
+    parser.add_argument("--faithfulness", type=int, metavar="N", default=0, help="also test the explanations of N positive images of a finding")
     parser.add_argument("--boxes", metavar="COLUMN", help="also play the pointing game: left, top, right and bottom from 0 to 1")
     parser.add_argument("--foreign", type=pathlib.Path, nargs="+", default=[], metavar="DIR", help="also count what is refused of folders of strangers")
     parser.add_argument("--foreign-limit", type=int, default=500, metavar="N", help="at most so many files of each (500)")
@@ -194,7 +197,7 @@ def rows_of(args):
             part = {row["file"]: row for row in csv.DictReader(file) if row["split"] == args.part}
         # The split says who is who, where it does.
         rows = {name: row | part[name] for name, row in rows.items() if name in part}
-    return dict(list(rows.items())[: args.limit])
+    return dict(random.Random(1).sample(sorted(rows.items()), min(args.limit, len(rows)))) if args.limit else rows
 
 
 def main():

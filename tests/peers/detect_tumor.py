@@ -21,12 +21,16 @@ class Plain:
 
 
 def pictures():
-    """An MR slice, a colour picture, a grey one with transparency, a radiograph: what a folder may hold."""
+    """An MR slice and a colour picture, each also in the model's own size, and two radiographs."""
     slice_ = pydicom.dcmread(SAMPLES / "data_store/data/693_UNCI.dcm").pixel_array.astype(float)
-    yield "mr.png", Image.fromarray((255 * slice_ / slice_.max()).astype(np.uint8))
+    slice_ = Image.fromarray((255 * slice_ / slice_.max()).astype(np.uint8))
+    yield "mr.png", slice_
+    yield "sized-mr.png", slice_.resize((240, 240))
     rows, columns = np.mgrid[0:300, 0:400]
     waves = [127 + 120 * np.sin(rows / 23 + shift) * np.cos(columns / 31 - shift) for shift in (0, 1, 2)]
-    yield "colour.png", Image.fromarray(np.stack(waves, axis=2).astype(np.uint8))
+    colour = Image.fromarray(np.stack(waves, axis=2).astype(np.uint8))
+    yield "colour.png", colour
+    yield "sized-colour.png", colour.resize((240, 240))
     films = sorted((SAMPLES / "pneumonia_model_package/datasets/pneumonia-data/val").glob("*.jpeg"))
     for film in films[:2]:
         yield film.stem + ".png", Image.open(film).convert("L").resize((600, 500))

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::imports::{code, colours_graph, colours_manifest, findings, import};
-use support::{overread, peer, python, results, run, samples, synthetic, text};
+use support::{classified, peer, python, samples, synthetic, text};
 
 /// A picture whose left half is red and whose right half is dark.
 const HALF_RED: &str = r"
@@ -37,7 +37,7 @@ fn a_bare_graph_with_channels_last_and_one_picture_at_a_time_becomes_a_pack() {
 
     let picture = folder.path().join("red.png");
     python(HALF_RED, &[picture.as_os_str()]);
-    let answer = &classify(&pack, &picture, &[])[0]["results"][0];
+    let answer = &classified(&pack, &picture, &[])[0]["results"][0];
     // 32×16 of the 32×24 pixels are the picture, the rest is black: the channels' means are 105/255 and 5/255, each × 2/3.
     let logits = [105.0, 5.0, 5.0].map(|mean: f64| 8.0 * mean / 255.0 * 2.0 / 3.0);
     let red = logits[0].exp() / logits.iter().map(|l| l.exp()).sum::<f64>();
@@ -140,8 +140,8 @@ fn a_monai_bundle_becomes_a_pack_that_answers_as_its_graph() {
         assert!(pack.join(file).is_file(), "{file}");
     }
     let film = &support::children()[0];
-    let ours = classify(&pack, film, &["--no-explain"]);
-    let same = classify(&synthetic("centre"), film, &["--no-explain"]);
+    let ours = classified(&pack, film, &["--no-explain"]);
+    let same = classified(&synthetic("centre"), film, &["--no-explain"]);
     assert_eq!(ours[0]["results"][0]["images"][0]["logits"], same[0]["results"][0]["images"][0]["logits"]);
     // It is for research: whoever looks is told, in words.
     assert!(ours[0]["results"][0]["caveats"][0].as_str().unwrap().starts_with("Research use only"));
@@ -189,14 +189,17 @@ fn a_published_brain_tumour_model_answers_as_in_its_own_python() {
     let pictures = folder.path().join("pictures");
     fs::create_dir(&pictures).unwrap();
     let theirs: Value = serde_json::from_str(&peer("detect_tumor.py", &[&pictures, &samples()])).unwrap();
-    let ours = classify(&pack, &pictures, &["--no-explain"]);
-    assert_eq!(ours.len(), 4);
+    let ours = classified(&pack, &pictures, &["--no-explain"]);
+    assert_eq!(ours.len(), 6);
     for answer in &ours {
         let name = Path::new(answer["source"].as_str().unwrap()).file_name().unwrap().to_str().unwrap();
         for finding in answer["results"][0]["findings"].as_array().unwrap() {
             let label = finding["label"].as_str().unwrap();
             let (a, b) = (finding["score"].as_f64().unwrap(), theirs[name][label].as_f64().unwrap());
-            assert!((a - b).abs() <= 1e-3, "{name}, {label}: {a} here, {b} there");
+            // Pillow rounds to 8 bits between the two passes of its filter, we round nowhere: pictures of the model's own size show that
+            // the rest is the same.
+            let most = if name.starts_with("sized") { 2e-4 } else { 2e-3 };
+            assert!((a - b).abs() <= most, "{name}, {label}: {a} here, {b} there");
         }
     }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{changed, children, overread, python, results, run, text};
+use support::{changed, children, classified, overread, python, results, run, text};
 
 /// A study of three images of grey, each nearly even; their mean values are 51, 102 and 153 of 255.
 const SERIES: &str = r"
@@ -33,18 +33,6 @@ fn series(folder: &Path) {
     python(SERIES, &[source.as_os_str(), folder.as_os_str()]);
 }
 
-fn classified(pack: &Path, input: &Path) -> Vec<Value> {
-    let mut command = overread();
-    command.arg("classify").arg(input).arg("--pack").arg(pack).args([
-        "--allow-untrusted",
-        "--format",
-        "jsonl",
-    ]);
-    let output = run(&mut command);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    results(&output)
-}
-
 #[test]
 fn a_series_is_answered_by_its_highest_slices_and_names_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,7 +42,7 @@ fn a_series_is_answered_by_its_highest_slices_and_names_them() {
         let pack = changed("brightness", &packs.path().join(aggregation["method"].as_str().unwrap()), |m| {
             m["aggregation"] = aggregation;
         });
-        let answers = classified(&pack, folder.path());
+        let answers = classified(&pack, folder.path(), &[]);
         assert_eq!(answers.len(), 1);
         answers[0]["results"][0].clone()
     };
@@ -174,7 +162,7 @@ fn plain_pictures_of_every_kind_are_read_by_a_grey_pack() {
         // Pictures hold no Hounsfield units; a window must not be laid over them.
         m["preprocessing"]["voi"] = serde_json::json!({"windows": [{"center": 40, "width": 80}]});
     });
-    let answers = classified(&pack, folder.path());
+    let answers = classified(&pack, folder.path(), &[]);
     let answers = named(&answers);
     let mut sorted: Vec<&str> = answers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(sorted.len(), 12, "labels.csv is no study: {sorted:?}");
@@ -205,7 +193,7 @@ fn plain_pictures_of_every_kind_are_read_by_a_colour_pack() {
     python(PICTURES, &[folder.path().as_os_str()]);
     let packs = tempfile::tempdir().unwrap();
     let pack = support::imports::colours(packs.path());
-    for (name, result) in named(&classified(&pack, folder.path())) {
+    for (name, result) in named(&classified(&pack, folder.path(), &[])) {
         let mut scores = result["findings"].as_array().unwrap().iter().map(|f| f["score"].as_f64().unwrap());
         let (red, green, blue) = (scores.next().unwrap(), scores.next().unwrap(), scores.next().unwrap());
         let exponents = [200.0, 64.0, 20.0].map(|mean: f64| (8.0 * mean / 255.0).exp());

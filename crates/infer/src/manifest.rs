@@ -194,8 +194,8 @@ pub enum VoiRule {
     /// The file's first VOI; without one the representable range up to 8 bits, else the range observed.
     #[default]
     FirstWindowOrFullRange,
-    /// Fixed windows over modality values (HU); as many as there are channels, or one for all. A picture of up to 8 bits without a
-    /// rescale holds no modality values: somebody has windowed it already, and it is taken as it is.
+    /// Fixed windows over modality values (HU); as many as there are channels, or one for all. A photograph of a slice, or another picture
+    /// without a rescale that is to be shown over its whole range, holds none: somebody has windowed it already, and it is taken as it is.
     Windows(Vec<FixedWindow>),
 }
 

@@ -199,9 +199,18 @@ fn fixed_window(window: &FixedWindow) -> VoiTransform {
     VoiTransform::Window { center: window.center, width: window.width, function: WindowFunction::LinearExact }
 }
 
-/// Whether a picture holds display values and no modality values: HU do not fit into 8 bits without a rescale.
+/// Whether a picture holds display values and no modality values, such as a photograph of a slice: unsigned samples without a rescale, of
+/// 8 bits or to be shown over their whole range. Hounsfield units need more room and go below zero.
 fn is_windowed_already(grid: &ImageGrid) -> bool {
-    grid.bits_stored <= 8 && grid.modality == ModalityTransform::Identity
+    let whole = f64::from(u16::MAX >> 16u16.saturating_sub(grid.bits_stored));
+    let shown_whole =
+        matches!(grid.voi.first(), Some(VoiTransform::Window { width, .. }) if (width - whole).abs() < 1.0);
+    let unsigned = match grid.samples {
+        Samples::U8(_) => true,
+        Samples::U16(_) => shown_whole,
+        _ => false,
+    };
+    unsigned && grid.modality == ModalityTransform::Identity
 }
 
 /// The file's first VOI, or a window over the whole range where it names none.

@@ -198,8 +198,10 @@ fn walk(folder: &Path, found: &mut Vec<Found>) {
 }
 
 fn is_beside_the_point(path: &Path) -> bool {
-    const NOT_IMAGES: [&str; 12] =
-        ["csv", "json", "jsonl", "txt", "md", "html", "xml", "pdf", "zip", "gz", "py", "toml"];
+    const NOT_IMAGES: [&str; 17] = [
+        "csv", "tsv", "xlsx", "json", "jsonl", "yaml", "yml", "txt", "log", "md", "html", "xml", "pdf",
+        "zip", "gz", "py", "toml",
+    ];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     name.starts_with('.') || name == "DICOMDIR" || NOT_IMAGES.contains(&extension.as_str())

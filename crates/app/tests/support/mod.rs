@@ -80,3 +80,16 @@ pub fn python(code: &str, args: &[&std::ffi::OsStr]) -> String {
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
+
+/// The results of a run with one pack, whoever signed it.
+pub fn classified(pack: &Path, input: &Path, flags: &[&str]) -> Vec<Value> {
+    let mut command = overread();
+    command.arg("classify").arg(input).arg("--pack").arg(pack).args([
+        "--allow-untrusted",
+        "--format",
+        "jsonl",
+    ]);
+    let output = run(command.args(flags));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    results(&output)
+}
