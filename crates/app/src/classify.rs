@@ -209,17 +209,17 @@ fn write_page(folder: &Path, results: &[serde_json::Value]) -> Result<()> {
 }
 
 /// A progress bar on standard error, where that is a terminal.
-struct Progress(Arc<ProgressBar>);
+pub struct Progress(Arc<ProgressBar>);
 
 impl Progress {
-    fn start(format: Format) -> Self {
+    pub fn start(format: Format) -> Self {
         let bar = if format == Format::Jsonl { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         bar.set_message("finding studies");
         bar.enable_steady_tick(Duration::from_millis(200));
         Self(Arc::new(bar))
     }
 
-    fn expect(&self, studies: usize) {
+    pub fn expect(&self, studies: usize) {
         self.0.set_length(studies as u64);
         self.0.set_message("");
         let template = "{bar:32} {pos}/{len} studies, {per_sec}, {eta} left";
@@ -228,11 +228,11 @@ impl Progress {
         }
     }
 
-    fn step(&self) {
+    pub fn step(&self) {
         self.0.inc(1);
     }
 
-    fn done(&self) {
+    pub fn done(&self) {
         self.0.finish_and_clear();
     }
 }

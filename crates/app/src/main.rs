@@ -18,6 +18,7 @@ mod supervise;
 mod table;
 mod telemetry;
 mod token;
+mod validate;
 mod vault;
 mod wrap;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Classify(args) => classify::run(&cli.shared, &args),
+        Command::Validate(args) => validate::run(&cli.shared, &args),
         Command::All(args) => supervise::all(&cli.shared, &args),
         Command::Edge(args) => {
             supervise::die_with_parent();
@@ -77,9 +79,7 @@ fn main() -> ExitCode {
         Command::Pack(command) => packs::run(&cli.shared, &command),
         Command::Deid(args) => deid::run(&cli.shared, &args),
         Command::Wrap(args) => wrap::run(&args),
-        Command::Schema => {
-            table::print_json(&overread_read::result::json_schema()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Schema { of } => table::print_json(&of.schema()).map(|()| ExitCode::SUCCESS),
     };
     let status = outcome.unwrap_or_else(|error| {
         table::complain(&error);

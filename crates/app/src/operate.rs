@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -154,8 +154,12 @@ pub async fn program(command: &ProgramCommand) -> Result<ExitCode> {
         ProgramCommand::Ls { reach } => {
             table::print_json(&reach.door(Role::Service)?.get("/api/v1/programs").await?)?;
         }
-        ProgramCommand::Mode { name, mode, reason, reach } => {
-            let body = json!({ "mode": mode, "reason": reason });
+        ProgramCommand::Mode { name, mode, reason, validation, reach } => {
+            let mut body = json!({ "mode": mode, "reason": reason });
+            if let Some(path) = validation {
+                let record = std::fs::read_to_string(path);
+                body["validation"] = record.with_context(|| format!("reading {}", path.display()))?.into();
+            }
             let path = format!("/api/v1/programs/{name}/mode");
             table::print_json(&reach.door(Role::Service)?.ask(Method::PUT, &path, Some(body)).await?)?;
         }

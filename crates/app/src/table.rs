@@ -68,6 +68,16 @@ pub fn pairs(object: &Value) -> String {
     table.to_string()
 }
 
+/// Names and values, one pair a line.
+pub fn named_rows(rows: &[(String, String)]) -> String {
+    let mut table = plain();
+    table.load_preset(presets::NOTHING);
+    for (name, value) in rows {
+        table.add_row([name, value]);
+    }
+    table.to_string()
+}
+
 fn plain() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);

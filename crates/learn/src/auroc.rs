@@ -110,7 +110,11 @@ pub fn curve(cases: impl Iterator<Item = (bool, f64)>, points: usize) -> Vec<[f6
     let mut corners = vec![[0.0, 0.0]];
     let (mut hits, mut alarms) = (0usize, 0usize);
     for (index, (truth, score)) in cases.iter().enumerate() {
-        if *truth { hits += 1 } else { alarms += 1 }
+        if *truth {
+            hits += 1
+        } else {
+            alarms += 1
+        }
         // Cases of one score are passed together: the curve between is not known.
         if cases.get(index + 1).is_none_or(|next| next.1 != *score) {
             corners.push([alarms as f64 / negatives as f64, hits as f64 / positives as f64]);

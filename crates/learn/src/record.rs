@@ -188,8 +188,7 @@ impl FindingValidation {
             prevalence: prevalence.map(f64::from),
             positives_not_assessed: Share::new(positive, positives),
             cases: figures(finding.cases.iter(), &finding, settings),
-            images: (!finding.images.is_empty())
-                .then(|| figures(finding.images.iter(), &finding, settings)),
+            images: (!finding.images.is_empty()).then(|| figures(finding.images.iter(), &finding, settings)),
             curve: curve(finding.cases.iter().map(|c| (c.truth, c.score)), CURVE),
             reliability,
             thresholds: thresholds(&finding.cases, settings, assessed),

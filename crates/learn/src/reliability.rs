@@ -55,7 +55,8 @@ pub fn reliability(cases: impl Iterator<Item = (bool, Probability)>) -> Option<R
         return None;
     }
     let bins: Vec<Bin> = (0..BINS).zip(sums).filter(|(_, sum)| sum.0 > 0).map(bin).collect();
-    let gap = |b: &Bin| b.observed.of as f64 * (b.mean - b.observed.count as f64 / b.observed.of as f64).abs();
+    let gap =
+        |b: &Bin| b.observed.of as f64 * (b.mean - b.observed.count as f64 / b.observed.of as f64).abs();
     let prevalence = positives as f64 / n as f64;
     Some(Reliability {
         prevalence,

@@ -90,7 +90,10 @@ mod tests {
         assert_eq!(found.len(), CALLED.len());
         assert!(found.windows(2).all(|w| w[0].threshold > w[1].threshold));
         let at = found.iter().find(|t| (t.threshold - 0.8).abs() < 1e-9).unwrap();
-        assert_eq!((at.sensitivity.value, at.specificity.value, at.ppv.value), (Some(1.0), Some(1.0), Some(1.0)));
+        assert_eq!(
+            (at.sensitivity.value, at.specificity.value, at.ppv.value),
+            (Some(1.0), Some(1.0), Some(1.0))
+        );
         // 20% of 200 studies, of which every other is assessed.
         assert!((at.alerts_a_day.unwrap() - 20.0).abs() < 1e-9);
     }
@@ -106,7 +109,8 @@ mod tests {
 
     #[test]
     fn one_level_is_one_threshold() {
-        let same = vec![Answer { truth: true, score: 1.0, probability: None, decision: Decision::Indeterminate }; 7];
+        let same =
+            vec![Answer { truth: true, score: 1.0, probability: None, decision: Decision::Indeterminate }; 7];
         assert_eq!(thresholds(&same, &Settings::default(), 1.0).len(), 1);
         assert!(thresholds(&[], &Settings::default(), 1.0).is_empty());
     }

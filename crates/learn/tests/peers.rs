@@ -21,7 +21,8 @@ impl Numbers {
 /// Cases whose probabilities lie on a grid of so many steps, so that there are ties, and mean what they say more or less.
 fn cases(numbers: &mut Numbers, count: usize, steps: f64, prevalence: f64) -> Vec<Answer> {
     let of = |truth: bool, numbers: &mut Numbers| {
-        let near = if truth { numbers.next().max(numbers.next()) } else { numbers.next().min(numbers.next()) };
+        let near =
+            if truth { numbers.next().max(numbers.next()) } else { numbers.next().min(numbers.next()) };
         // Off the edges of the diagram's bins, where rounding chooses the side.
         let p = ((near * steps).floor() + 0.37) / steps;
         let decision = match p {
@@ -58,7 +59,8 @@ fn set(numbers: &mut Numbers, count: usize, steps: f64, prevalence: f64) -> serd
     };
     let settings = Settings { threshold: Some(0.45), ..Settings::default() };
     let pairs: Vec<(Answer, Answer)> = first.iter().copied().zip(second.iter().copied()).collect();
-    let column = |of: &[Answer], value: fn(&Answer) -> serde_json::Value| of.iter().map(value).collect::<Vec<_>>();
+    let column =
+        |of: &[Answer], value: fn(&Answer) -> serde_json::Value| of.iter().map(value).collect::<Vec<_>>();
     json!({
         "truth": column(&first, |a| a.truth.into()),
         "score": column(&first, |a| a.score.into()),
@@ -74,9 +76,14 @@ fn set(numbers: &mut Numbers, count: usize, steps: f64, prevalence: f64) -> serd
 fn figures_are_those_of_reference_libraries() {
     let mut numbers = Numbers(1);
     let mut sets = vec![];
-    for (count, steps, prevalence) in
-        [(30, 7.0, 0.5), (200, 11.0, 0.3), (500, 1e6, 0.1), (2000, 40.0, 0.02), (3000, 1e9, 0.74), (77, 3.0, 0.6)]
-    {
+    for (count, steps, prevalence) in [
+        (30, 7.0, 0.5),
+        (200, 11.0, 0.3),
+        (500, 1e6, 0.1),
+        (2000, 40.0, 0.02),
+        (3000, 1e9, 0.74),
+        (77, 3.0, 0.6),
+    ] {
         sets.push(set(&mut numbers, count, steps, prevalence));
     }
     let file = tempfile::NamedTempFile::new().unwrap();

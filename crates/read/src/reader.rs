@@ -94,6 +94,24 @@ pub struct Reading {
     pub spent: Spent,
 }
 
+impl Reading {
+    /// The reading that frames come to that were run before, as the pack joins them. `warnings` are what could not be read of the study.
+    pub fn of_frames(program: &Program, frames: Vec<FrameOutcome>, warnings: Vec<String>) -> Self {
+        let findings = program.pack.manifest.findings.iter().map(|f| f.unanswered()).collect();
+        let mut reading = Self {
+            program: program.clone(),
+            not_assessed: None,
+            findings,
+            explanations: vec![],
+            frames,
+            warnings,
+            spent: Spent::default(),
+        };
+        conclude(&mut reading);
+        reading
+    }
+}
+
 /// Where the time went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {

@@ -33,13 +33,14 @@ pub mod schema;
 mod service;
 mod undertaker;
 mod upload;
+pub mod validation;
 
 pub use authority::{Authority, AuthorityError};
 pub use config::{Config, ConfigError, LinkDoor, ProgramConfig};
 pub use erase::ERASE;
 pub use error::ServiceError;
 pub use pool::{CodecFactory, ReaderPool};
-pub use programs::{ModeError, Programs};
+pub use programs::{ModeError, ModeOrder, Programs};
 pub use read_job::READ;
 pub use run::{EdgeDoor, Working, door, run, start, workers};
 pub use service::Service;

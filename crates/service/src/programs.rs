@@ -9,10 +9,11 @@ use overread_domain::{Millis, Probability, ReleaseMode};
 use overread_infer::{Pack, Standing};
 use overread_read::Program;
 use overread_store::{Database, StoreError, Tx, audit};
-use sqlx::Row;
+use sqlx::{AnyConnection, Row};
 
 use crate::config::ProgramConfig;
-use crate::error::{ServiceError, db};
+use crate::error::{ServiceError, db, document};
+use crate::validation::{Recorded, statement};
 
 /// The programs of a service, in the order of the configuration.
 #[derive(Clone)]
@@ -21,7 +22,7 @@ pub struct Programs {
 }
 
 /// How a program's results are released, and who said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModeRow {
     /// The mode.
     pub mode: ReleaseMode,
@@ -31,6 +32,21 @@ pub struct ModeRow {
     pub changed_by: String,
     /// Why.
     pub reason: String,
+    /// The validation on local cases that was recorded last.
+    pub validation: Option<Recorded>,
+}
+
+/// A person's order to change how results are released.
+#[derive(Clone, Copy, Debug)]
+pub struct ModeOrder<'a> {
+    /// The mode to be.
+    pub mode: ReleaseMode,
+    /// Why.
+    pub reason: &'a str,
+    /// Who says so.
+    pub actor: &'a str,
+    /// A record of a validation on local cases (`overread.validation/1`), the file's text as it is.
+    pub validation: Option<&'a str>,
 }
 
 /// Why a mode was not set.
@@ -50,7 +66,7 @@ pub enum ModeError {
     /// There is no local validation.
     #[error(
         "review-uncertain lets results out that nobody reads, so it needs a recorded local validation of program {program}, edition {edition}, at \
-         this site; none is recorded. Use review-all: a person reads every study"
+         this site; none is recorded. Make one with overread validate and give it with --validation, or use review-all: a person reads every study"
     )]
     NotValidated {
         /// The program.
@@ -58,6 +74,9 @@ pub enum ModeError {
         /// The first characters of the edition that reads for it.
         edition: String,
     },
+    /// The record of a validation does not count here.
+    #[error("validation: {0}")]
+    Record(String),
     /// The database failed.
     #[error("the mode could not be set")]
     Store(#[from] StoreError),
@@ -103,11 +122,11 @@ impl Programs {
             .execute(&mut *tx)
             .await
             .map_err(db("registering a program"))?;
-            let before = mode_of(&mut tx, &program.name).await?;
-            if program.pack.manifest.terms.research_only && before != ReleaseMode::Shadow {
-                let reason = "its pack is for research only";
-                write_mode(&mut tx, &program.name, before, ReleaseMode::Shadow, reason, "service", now)
-                    .await?;
+            let row = row_of(&mut *tx, &program.name).await?;
+            if let Some(reason) = must_be_shadow(program, &row) {
+                let order =
+                    ModeOrder { mode: ReleaseMode::Shadow, reason, actor: "service", validation: None };
+                write_mode(&mut tx, program, &row, &order, None, now).await?;
             }
         }
         Database::commit(tx).await
@@ -121,25 +140,25 @@ impl Programs {
         &self,
         database: &Database,
         name: &str,
-        mode: ReleaseMode,
-        reason: &str,
-        actor: &str,
+        order: &ModeOrder<'_>,
         now: Millis,
     ) -> Result<ModeRow, ModeError> {
         let program = self.get(name).ok_or(ModeError::NoProgram)?;
         let manifest = &program.pack.manifest;
-        if manifest.terms.research_only && mode != ReleaseMode::Shadow {
+        if manifest.terms.research_only && order.mode != ReleaseMode::Shadow {
             return Err(ModeError::ResearchOnly { pack: manifest.id.clone() });
         }
-        // A validation cannot be recorded yet, so there is none to be looked up.
-        if mode == ReleaseMode::ReviewUncertain {
+        let given = order.validation.map(|text| Recorded::accept(text, program)).transpose();
+        let given = given.map_err(ModeError::Record)?;
+        let mut tx = database.begin().await?;
+        let before = row_of(&mut *tx, name).await?;
+        let validated = given.as_ref().or(before.validation.as_ref()).is_some_and(|r| r.is_of(program));
+        if order.mode == ReleaseMode::ReviewUncertain && !validated {
             let edition = program.pack.edition.short().to_owned();
             return Err(ModeError::NotValidated { program: name.to_owned(), edition });
         }
-        let mut tx = database.begin().await?;
-        let before = mode_of(&mut tx, name).await?;
-        if before != mode {
-            write_mode(&mut tx, name, before, mode, reason, actor, now).await?;
+        if before.mode != order.mode || given.is_some() {
+            write_mode(&mut tx, program, &before, order, given.as_ref(), now).await?;
         }
         Database::commit(tx).await?;
         Ok(mode_row(database, name).await?)
@@ -162,30 +181,52 @@ fn configured(config: &ProgramConfig, packs: &[Arc<Pack>]) -> Result<Program, Se
     })
 }
 
+/// Why a program must not release, whatever a person said before.
+fn must_be_shadow(program: &Program, row: &ModeRow) -> Option<&'static str> {
+    let validated = row.validation.as_ref().is_some_and(|r| r.is_of(program));
+    if row.mode == ReleaseMode::Shadow {
+        None
+    } else if program.pack.manifest.terms.research_only {
+        Some("its pack is for research only")
+    } else if row.mode == ReleaseMode::ReviewUncertain && !validated {
+        Some("the edition that reads by now was not validated at this site")
+    } else {
+        None
+    }
+}
+
+/// Sets the mode, and keeps a validation that came with it.
 async fn write_mode(
     tx: &mut Tx,
-    name: &str,
-    before: ReleaseMode,
-    mode: ReleaseMode,
-    reason: &str,
-    actor: &str,
+    program: &Program,
+    before: &ModeRow,
+    order: &ModeOrder<'_>,
+    given: Option<&Recorded>,
     now: Millis,
 ) -> Result<(), StoreError> {
+    let standing = given.or(before.validation.as_ref());
+    let kept = standing.map(serde_json::to_string).transpose().map_err(document("a validation"))?;
     sqlx::query(
-        "UPDATE programs SET mode = $1, changed_at = $2, changed_by = $3, reason = $4 WHERE name = $5",
+        "UPDATE programs SET mode = $1, changed_at = $2, changed_by = $3, reason = $4, validation = $5 WHERE name = $6",
     )
-    .bind(mode.as_str())
+    .bind(order.mode.as_str())
     .bind(now.0)
-    .bind(actor.to_owned())
-    .bind(reason.to_owned())
-    .bind(name.to_owned())
+    .bind(order.actor.to_owned())
+    .bind(order.reason.to_owned())
+    .bind(kept)
+    .bind(program.name.clone())
     .execute(&mut **tx)
     .await
     .map_err(db("setting a program's mode"))?;
-    let detail =
-        serde_json::json!({ "from": before.as_str(), "to": mode.as_str(), "reason": reason.to_owned() });
-    let event = audit::Event { at: now, actor, action: "program.mode", subject: name, detail };
-    audit::append(tx, &event).await
+    let detail = serde_json::json!({
+        "from": before.mode.as_str(),
+        "to": order.mode.as_str(),
+        "reason": order.reason,
+        "standing": statement(standing, program),
+        "validation": given,
+    });
+    let (actor, subject) = (order.actor, program.name.as_str());
+    audit::append(tx, &audit::Event { at: now, actor, action: "program.mode", subject, detail }).await
 }
 
 /// The mode in force, within the transaction that acts on it; shadow for a program that was never registered.
@@ -203,20 +244,28 @@ pub(crate) async fn mode_of(tx: &mut Tx, name: &str) -> Result<ReleaseMode, Stor
 
 /// A program's mode and who set it.
 pub(crate) async fn mode_row(database: &Database, name: &str) -> Result<ModeRow, StoreError> {
-    let doing = db("reading a program's mode");
     let mut conn = database.read().await?;
-    let row = sqlx::query("SELECT mode, changed_at, changed_by, reason FROM programs WHERE name = $1")
-        .bind(name.to_owned())
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(&doing)?;
+    row_of(&mut conn, name).await
+}
+
+async fn row_of(conn: &mut AnyConnection, name: &str) -> Result<ModeRow, StoreError> {
+    let doing = db("reading a program's mode");
+    let row =
+        sqlx::query("SELECT mode, changed_at, changed_by, reason, validation FROM programs WHERE name = $1")
+            .bind(name.to_owned())
+            .fetch_one(conn)
+            .await
+            .map_err(&doing)?;
     let read = || -> Result<ModeRow, sqlx::Error> {
         let word: String = row.try_get(0)?;
+        let validation: Option<String> = row.try_get(4)?;
         Ok(ModeRow {
             mode: ReleaseMode::parse(&word).unwrap_or_default(),
             changed_at: Millis(row.try_get(1)?),
             changed_by: row.try_get(2)?,
             reason: row.try_get(3)?,
+            // What this version cannot read validates nothing.
+            validation: validation.and_then(|text| serde_json::from_str(&text).ok()),
         })
     };
     read().map_err(&doing)

@@ -9,6 +9,7 @@ use overread_http::{Auth, Scope, tokens};
 use overread_service::{Config, ProgramConfig, Programs, ServiceError};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::Digest;
 use support::{Bench, packs, pool, program, research_pack, study};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,4 +160,110 @@ fn programs_want_their_packs() {
         Programs::configured(&Config::default().programs, &packs()),
         Err(ServiceError::NoProgram)
     ));
+}
+
+/// A record of a validation of the pack `brightness`, as `overread validate` writes it.
+fn validation(edition: &str) -> Value {
+    use overread_domain::{Decision, Probability};
+    use overread_learn::record::{Cases, FindingValidation, PackReference, Refusals};
+    use overread_learn::share::Share;
+    use overread_learn::{Answer, FindingCases, SCHEMA, Settings, Validation};
+    let answer = |truth: bool, p: f64| Answer {
+        truth,
+        score: p,
+        probability: Probability::new(p).ok(),
+        decision: Decision::Indeterminate,
+    };
+    let cases = vec![answer(true, 0.9), answer(true, 0.4), answer(false, 0.6), answer(false, 0.1)];
+    let finding = FindingCases { label: "bright".into(), cases, ..FindingCases::default() };
+    let pack = PackReference {
+        id: "brightness".into(),
+        version: "1".into(),
+        edition: edition.into(),
+        research_only: false,
+    };
+    let record = Validation {
+        schema: SCHEMA.into(),
+        made_at: 1_798_675_200_000,
+        made_by: "test".into(),
+        program: "brightness".into(),
+        pack,
+        cases: Cases {
+            cases: 4,
+            images: 4,
+            grouped_by: None,
+            labels_sha256: overread_domain::ContentHash::from_bytes([7; 32]),
+        },
+        confidence: 0.95,
+        prevalence: None,
+        studies_a_day: None,
+        refusals: Refusals { cases: Share::new(0, 4), codes: vec![] },
+        findings: vec![FindingValidation::of(finding, &Settings::default())],
+        comparison: None,
+        remarks: vec![],
+    };
+    serde_json::to_value(record).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_may_rest_on_a_local_validation_of_the_edition_that_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = packs();
+    all.push(research_pack(folder.path()));
+    let edition = all[0].edition.to_string();
+    let bench = Bench::with(all, |config| {
+        config.programs = vec![program("brightness"), program("research")];
+    })
+    .await;
+    let put = |name: &'static str, mode: &'static str, record: String| {
+        let path = format!("{}/api/v1/programs/{name}/mode", bench.base);
+        let body = json!({ "mode": mode, "reason": "a test", "validation": record });
+        bench.http.put(path).json(&body).send()
+    };
+    let without = bench.set_mode("brightness", "review-all").await.json::<Value>().await.unwrap();
+    assert_eq!(
+        (&without["validated"], &without["validation"]),
+        (&"without local validation".into(), &Value::Null)
+    );
+    let good = validation(&edition);
+    let changed = |key: &str, value: Value| {
+        let mut record = good.clone();
+        record[key] = value;
+        record.to_string()
+    };
+    let another = validation(&"0".repeat(64)).to_string();
+    for (record, says) in [
+        ("no JSON".to_owned(), "overread.validation/1"),
+        (changed("schema", "overread.result/1".into()), "its schema is overread.result/1"),
+        (changed("findings", json!([])), "validates nothing"),
+        (changed("program", "centre".into()), "of program centre"),
+        (another, "of edition 000000000000"),
+    ] {
+        let answer = put("brightness", "review-uncertain", record).await.unwrap();
+        assert_eq!(answer.status(), 422);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(says), "{text}");
+    }
+    // Terms stand above figures.
+    let research = put("research", "review-all", good.to_string()).await.unwrap();
+    assert_eq!(research.status(), 409);
+    assert!(research.text().await.unwrap().contains("research only"));
+
+    let text = serde_json::to_string_pretty(&good).unwrap();
+    let taken = put("brightness", "review-uncertain", text.clone()).await.unwrap();
+    assert_eq!(taken.status(), 200);
+    let view = taken.json::<Value>().await.unwrap();
+    assert_eq!(view["validated"], "validated locally on 4 cases, 2026-12-31");
+    let sha256 = overread_domain::ContentHash::from_bytes(sha2::Sha256::digest(&text).into());
+    assert_eq!(view["validation"]["sha256"], sha256.as_str(), "the hash of the file as it is");
+    assert_eq!(view["validation"]["findings"][0]["auroc"], 0.75);
+    let audit = bench.get("/api/v1/audit").await;
+    let last = audit["entries"].as_array().unwrap().iter().rfind(|e| e["action"] == "program.mode").unwrap();
+    let detail = last["detail"].as_str().unwrap();
+    for part in [sha256.as_str(), "\"cases\":4", "\"auroc\":0.75", "a test"] {
+        assert!(detail.contains(part), "{part} is not in {detail}");
+    }
+    // It stands for later changes, too.
+    assert_eq!(bench.set_mode("brightness", "shadow").await.status(), 200);
+    assert_eq!(bench.set_mode("brightness", "review-uncertain").await.status(), 200);
 }

@@ -66,9 +66,10 @@ impl Real {
             let service = Service::open(&config, &[pack], Clock::machine()).await.unwrap();
             let service = Arc::new(service);
             let now = service.clock.now();
-            let mode = ReleaseMode::ReviewAll;
+            let (mode, reason, actor) = (ReleaseMode::ReviewAll, "a test", "a test");
+            let order = overread_service::ModeOrder { mode, reason, actor, validation: None };
             let programs = &service.programs;
-            programs.set_mode(&service.database, "brightness", mode, "a test", "a test", now).await.unwrap();
+            programs.set_mode(&service.database, "brightness", &order, now).await.unwrap();
             let door = EdgeDoor::bind(&service, &config).unwrap().unwrap();
             let working = overread_service::start(&service, &config, Arc::new(Same), 2).await.unwrap();
             (service, door, working)

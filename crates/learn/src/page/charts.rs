@@ -40,7 +40,8 @@ pub fn reliability(id: &str, label: &str, found: &Reliability) -> String {
         found.brier, found.expected_calibration_error
     );
     let title = format!("{label}: reliability of the probabilities");
-    let mut plot = Plot::new(id, &title, &description, "mean probability stated", "share found positive", 1.0);
+    let mut plot =
+        Plot::new(id, &title, &description, "mean probability stated", "share found positive", 1.0);
     plot.line("chance", &[[0.0, 0.0], [1.0, 1.0]]);
     for bin in &found.bins {
         if let (Some(low), Some(high)) = (bin.observed.low, bin.observed.high) {

@@ -133,7 +133,11 @@ fn beside(html: &mut String, heading: &str, picture: Option<String>, table: &str
     if let Some(picture) = picture {
         let _ = write!(html, "<figure>{picture}</figure>");
     }
-    let _ = write!(html, "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"{}: numbers\">{table}</div></div>", escape(heading));
+    let _ = write!(
+        html,
+        "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"{}: numbers\">{table}</div></div>",
+        escape(heading)
+    );
 }
 
 /// A table: its caption, its columns, its rows, of which the first cell names the row.
@@ -164,7 +168,9 @@ fn auroc(figures: &Figures) -> String {
 }
 
 fn figures_table(finding: &FindingValidation) -> String {
-    let at = finding.prevalence.map_or(String::new(), |p| format!(" Predictive values at prevalence {}.", percent(Some(p))));
+    let at = finding
+        .prevalence
+        .map_or(String::new(), |p| format!(" Predictive values at prevalence {}.", percent(Some(p))));
     let caption = format!("95% intervals in brackets.{at}");
     let mut sets = vec![("cases", &finding.cases)];
     sets.extend(finding.images.as_ref().map(|images| ("single images", images)));
@@ -258,8 +264,14 @@ fn subgroups_table(finding: &FindingValidation) -> String {
             ]
         })
         .collect();
-    let columns =
-        ["subgroup", "assessed (positive)", "AUROC", "sensitivity at rule-out", "specificity at rule-in", "not assessed"];
+    let columns = [
+        "subgroup",
+        "assessed (positive)",
+        "AUROC",
+        "sensitivity at rule-out",
+        "specificity at rule-in",
+        "not assessed",
+    ];
     table("Few cases: fewer than 20 positive or fewer than 20 negative.", &columns, &rows)
 }
 

@@ -14,7 +14,14 @@ pub fn percent(value: Option<f64>) -> String {
 pub fn share(share: &Share) -> String {
     match (share.low, share.high) {
         (Some(low), Some(high)) => {
-            format!("{} ({:.1}–{:.1}; {} of {})", percent(share.value), low * 100.0, high * 100.0, share.count, share.of)
+            format!(
+                "{} ({:.1}–{:.1}; {} of {})",
+                percent(share.value),
+                low * 100.0,
+                high * 100.0,
+                share.count,
+                share.of
+            )
         }
         _ => "no such cases".into(),
     }
@@ -23,7 +30,9 @@ pub fn share(share: &Share) -> String {
 /// A predictive value in percent with its interval.
 pub fn predictive(value: &Predictive) -> String {
     match (value.low, value.high) {
-        (Some(low), Some(high)) => format!("{} ({:.1}–{:.1})", percent(value.value), low * 100.0, high * 100.0),
+        (Some(low), Some(high)) => {
+            format!("{} ({:.1}–{:.1})", percent(value.value), low * 100.0, high * 100.0)
+        }
         _ => "–".into(),
     }
 }
@@ -67,5 +76,6 @@ pub fn short_hash(hash: &ContentHash) -> String {
 
 /// A day, YYYY-MM-DD in UTC, of milliseconds since 1970.
 pub fn day(millis: i64) -> String {
-    chrono::DateTime::from_timestamp_millis(millis).map_or("–".into(), |moment| moment.date_naive().to_string())
+    chrono::DateTime::from_timestamp_millis(millis)
+        .map_or("–".into(), |moment| moment.date_naive().to_string())
 }

@@ -10,8 +10,9 @@ use overread_read::Program;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::programs::{ModeError, ModeRow, mode_row};
+use crate::programs::{ModeError, ModeOrder, ModeRow, mode_row};
 use crate::service::{Service, Told};
+use crate::validation::{Recorded, statement};
 
 /// Characters of a reason.
 const REASON: usize = 500;
@@ -33,6 +34,10 @@ pub struct ProgramView {
     pub changed_by: String,
     /// Why.
     pub reason: String,
+    /// Whether and on what it was validated at this site, in words.
+    pub validated: String,
+    /// The validation on local cases that was recorded last; null if none was.
+    pub validation: Option<Recorded>,
 }
 
 /// A pack.
@@ -78,6 +83,11 @@ pub struct ModeChange {
     /// Why, for the audit log: 1 to 500 characters, no patient's name.
     #[schema(min_length = 1, max_length = 500)]
     pub reason: String,
+    /// The record of a validation on local cases: the text of validation.json as `overread validate` wrote it, so that its SHA-256 is the file's. It must be
+    /// of this program and of the edition that reads.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub validation: Option<String>,
 }
 
 impl From<Mode> for ReleaseMode {
@@ -116,6 +126,8 @@ fn view(program: &Program, row: ModeRow) -> ProgramView {
         changed_at: row.changed_at.0,
         changed_by: row.changed_by,
         reason: row.reason,
+        validated: statement(row.validation.as_ref(), program),
+        validation: row.validation,
     }
 }
 
@@ -146,14 +158,9 @@ pub async fn set_mode(
         return Err(Problem::unprocessable(format!("reason: 1 to {REASON} characters, for the audit log")));
     }
     let program = service.programs.get(&name).ok_or_else(|| ModeError::NoProgram.into_problem())?;
-    let set = service.programs.set_mode(
-        &service.database,
-        &program.name,
-        change.mode.into(),
-        reason,
-        &actor.name,
-        service.clock.now(),
-    );
+    let validation = change.validation.as_deref();
+    let order = ModeOrder { mode: change.mode.into(), reason, actor: &actor.name, validation };
+    let set = service.programs.set_mode(&service.database, &program.name, &order, service.clock.now());
     let row = set.await.map_err(ModeError::into_problem)?;
     let mode = row.mode.as_str();
     service.tell(Told::Mode { program: program.name.clone(), mode });
@@ -165,6 +172,7 @@ impl ModeError {
         match self {
             Self::Store(e) => e.into(),
             Self::NoProgram => Problem::not_found(self.to_string()),
+            Self::Record(_) => Problem::unprocessable(self.to_string()),
             Self::ResearchOnly { .. } | Self::NotValidated { .. } => Problem::conflict(self.to_string()),
         }
     }
