@@ -144,7 +144,7 @@ fn record(
         prevalence: args.prevalence.map(Probability::get),
         studies_a_day: args.studies_a_day,
         refusals: refusals(&run.cases),
-        remarks: remarks(labels, run, &findings, pack),
+        remarks: remarks(run, &findings, pack),
         findings,
         comparison: None,
     })
@@ -158,16 +158,16 @@ fn refusals(cases: &[Case]) -> Refusals {
     let all = cases.len() as u64;
     let refusal =
         |(code, count): (&&str, &u64)| Refusal { code: (*code).into(), cases: Share::new(*count, all) };
-    Refusals { cases: Share::new(codes.values().sum(), all), codes: codes.iter().map(refusal).collect() }
+    let images = Share::new(cases.iter().map(|c| c.refused).sum(), cases.iter().map(|c| c.looked_at).sum());
+    Refusals {
+        cases: Share::new(codes.values().sum(), all),
+        images,
+        codes: codes.iter().map(refusal).collect(),
+    }
 }
 
 /// What whoever reads the figures must know beside them.
-fn remarks(
-    labels: &Labels,
-    run: &Run,
-    findings: &[FindingValidation],
-    pack: Option<&Program>,
-) -> Vec<String> {
+fn remarks(run: &Run, findings: &[FindingValidation], pack: Option<&Program>) -> Vec<String> {
     let mut remarks = vec![];
     if run.unlabelled > 0 {
         remarks.push(format!("{} results have no label and are left out.", run.unlabelled));
@@ -185,16 +185,15 @@ fn remarks(
     if several && pack.is_none() {
         remarks.push("Figures of single images are left out: they need the pack that read, --pack.".into());
     }
+    let answered = run.cases.iter().filter(|c| c.outcome.is_ok()).count() as u64;
     for finding in findings {
-        let told = finding.cases.assessed + finding.positives_not_assessed.count;
-        if told < run.cases.len() as u64 - run.cases.iter().filter(|c| c.outcome.is_err()).count() as u64 {
+        if finding.cases.assessed < answered {
             remarks.push(format!(
                 "{} has no label in some cases, which are left out of its figures.",
                 finding.label
             ));
         }
     }
-    debug_assert!(labels.len() >= run.cases.len(), "a case has a row of its own");
     remarks
 }
 

@@ -84,7 +84,9 @@ pub struct Cases {
 pub struct Refusals {
     /// Of all cases, those that were not assessed or failed.
     pub cases: Share,
-    /// By reason.
+    /// Of all images that were looked at, those that did not count; others of their case may have.
+    pub images: Share,
+    /// Cases by reason.
     pub codes: Vec<Refusal>,
 }
 

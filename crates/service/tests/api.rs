@@ -197,7 +197,7 @@ fn validation(edition: &str) -> Value {
         confidence: 0.95,
         prevalence: None,
         studies_a_day: None,
-        refusals: Refusals { cases: Share::new(0, 4), codes: vec![] },
+        refusals: Refusals { cases: Share::new(0, 4), images: Share::new(0, 4), codes: vec![] },
         findings: vec![FindingValidation::of(finding, &Settings::default())],
         comparison: None,
         remarks: vec![],

@@ -34,6 +34,10 @@ pub struct Case {
     pub outcome: Result<Vec<FindingLine>, String>,
     /// Frames that counted: row, logits.
     images: Vec<(usize, Vec<f64>)>,
+    /// Frames that were looked at.
+    pub looked_at: u64,
+    /// Those of them that did not count.
+    pub refused: u64,
 }
 
 /// A result with the rows of its files.
@@ -143,6 +147,9 @@ fn case(
         frames.filter_map(|i| Some((row_of(by_file, &i.path)?, i.logits.clone()))).collect::<Vec<_>>()
     };
     let images = answered().flat_map(counted).collect();
+    let frames = || answered().flat_map(|p| &p.images);
+    let looked_at = frames().count() as u64;
+    let refused = frames().filter(|i| i.reason.is_some()).count() as u64;
     let outcome = match (placed.as_slice(), pack) {
         ([one], _) => match &one.line.answer {
             Ok(program) => match &program.reason {
@@ -157,7 +164,7 @@ fn case(
             group.unwrap_or("group")
         ),
     };
-    Ok(Case { rows, outcome, images })
+    Ok(Case { rows, outcome, images, looked_at, refused })
 }
 
 /// Several results as one, as the pack joins the images of a study.

@@ -22,6 +22,9 @@ pub fn print(record: &Validation) -> Result<()> {
     ))?;
     let mut rows = vec![("not assessed".to_owned(), share(&record.refusals.cases))];
     rows.extend(record.refusals.codes.iter().map(|r| (format!("  {}", r.code), share(&r.cases))));
+    if record.cases.images > record.cases.cases {
+        rows.push(("single images not assessed".to_owned(), share(&record.refusals.images)));
+    }
     table::print(&table::named_rows(&rows))?;
     for finding in &record.findings {
         print_finding(finding)?;

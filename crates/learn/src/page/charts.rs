@@ -1,7 +1,8 @@
 //! The figures of a finding as pictures. Each says in its description what is to be seen.
 
-use super::svg::{Plot, Row, forest};
+use super::svg::{Mark, Plot, Row, forest};
 use super::text::{interval, name_of, percent};
+use crate::figures::PointName;
 use crate::record::{FindingValidation, SubgroupValidation};
 use crate::reliability::Reliability;
 use crate::thresholds::Threshold;
@@ -27,7 +28,13 @@ pub fn characteristic(id: &str, finding: &FindingValidation) -> Option<String> {
     plot.line("first", &finding.curve);
     for point in &finding.cases.points {
         if let (Some(sensitivity), Some(specificity)) = (point.sensitivity.value, point.specificity.value) {
-            plot.dot("second", [1.0 - specificity, sensitivity], name_of(point.name));
+            let mark = match point.name {
+                PointName::RuleOut => Mark::Dot,
+                PointName::RuleIn => Mark::Square,
+                PointName::Chosen => Mark::Ring,
+            };
+            plot.mark("second", mark, [1.0 - specificity, sensitivity]);
+            plot.key("second", mark, name_of(point.name));
         }
     }
     Some(plot.finish())
@@ -50,7 +57,7 @@ pub fn reliability(id: &str, label: &str, found: &Reliability) -> String {
     }
     for bin in &found.bins {
         if let Some(value) = bin.observed.value {
-            plot.dot("first", [bin.mean, value], "");
+            plot.mark("first", Mark::Dot, [bin.mean, value]);
         }
     }
     plot.finish()
@@ -65,7 +72,7 @@ pub fn thresholds(id: &str, finding: &FindingValidation, prevalence: f64) -> Opt
         finding.thresholds.iter().filter_map(|t| Some([called(t)?, t.sensitivity.value?])).collect();
     let right: Vec<[f64; 2]> =
         finding.thresholds.iter().filter_map(|t| Some([called(t)?, t.ppv.value?])).collect();
-    let (last, first) = (*found.last()?, *right.first()?);
+    let last = *found.last()?;
     let title = format!("{}: what more alerts find", finding.label);
     let description = "The solid line is the share of positive cases found (sensitivity), the dashed one the share of alerts that are right \
                        (positive predictive value), over the share of studies called positive. The table beside it has the numbers.";
@@ -74,9 +81,8 @@ pub fn thresholds(id: &str, finding: &FindingValidation, prevalence: f64) -> Opt
     let mut plot = Plot::new(id, &title, description, "studies called positive", "share", end);
     plot.line("first", &found);
     plot.line("second dashed", &right);
-    let middle = found.get(found.len() / 2).copied().unwrap_or(last);
-    plot.name([middle[0] + end * 0.02, (middle[1] - 0.07).max(0.02)], "sensitivity");
-    plot.name([first[0] + end * 0.02, (first[1] - 0.3).max(0.02)], "PPV");
+    plot.key("first", Mark::Line, "sensitivity");
+    plot.key("second dashed", Mark::Line, "PPV");
     Some(plot.finish())
 }
 

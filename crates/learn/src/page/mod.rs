@@ -6,7 +6,9 @@ pub mod text;
 
 use std::fmt::Write as _;
 
-use self::text::{day, interval, name_of, p_value, percent, predictive, share, short, short_hash};
+use self::text::{
+    day, interval, name_of, p_value, percent, predictive, share, share_alone, short, short_hash,
+};
 use crate::compare::{Comparison, FindingComparison, PointComparison};
 use crate::figures::{Figures, Point, PointName};
 use crate::record::{FindingValidation, Validation};
@@ -187,7 +189,7 @@ fn figures_table(finding: &FindingValidation) -> String {
         let of = |f: &Figures, value: &dyn Fn(&Point) -> String| {
             f.points.iter().find(|p| p.name == name).map_or("–".into(), value)
         };
-        let at = format!("{} (from {:.3})", name_of(name), point.threshold);
+        let at = format!("{} ({:.3})", name_of(name), point.threshold);
         rows.push(row(&format!("sensitivity at {at}"), &|f| of(f, &|p| share(&p.sensitivity))));
         rows.push(row("specificity", &|f| of(f, &|p| share(&p.specificity))));
         rows.push(row("PPV", &|f| of(f, &|p| predictive(&p.ppv))));
@@ -228,17 +230,19 @@ fn thresholds_table(finding: &FindingValidation, alerts: bool) -> String {
         "Cases at or above the threshold are called positive. Predictive values{} at prevalence {at}.",
         if alerts { " and alerts" } else { "" }
     );
-    let mut columns = vec!["threshold", "sensitivity", "specificity", "PPV"];
+    let mut columns = vec!["threshold"];
     columns.extend(alerts.then_some("alerts a day"));
+    columns.extend(["sensitivity", "specificity", "PPV", "NPV"]);
     let mut rows = Vec::with_capacity(finding.thresholds.len());
     for t in &finding.thresholds {
-        let mut row = vec![
-            format!("{:.4}", t.threshold),
-            share(&t.sensitivity),
-            share(&t.specificity),
-            predictive(&t.ppv),
-        ];
+        let mut row = vec![format!("{:.4}", t.threshold)];
         row.extend(t.alerts_a_day.map(|a| format!("{a:.1}")));
+        row.extend([
+            share_alone(&t.sensitivity),
+            share_alone(&t.specificity),
+            predictive(&t.ppv),
+            predictive(&t.npv),
+        ]);
         rows.push(row);
     }
     table(&caption, &columns, &rows)
@@ -251,7 +255,7 @@ fn subgroups_table(finding: &FindingValidation) -> String {
         .map(|s| {
             let figures = &s.figures;
             let at = |name: PointName, value: fn(&Point) -> &crate::share::Share| {
-                figures.points.iter().find(|p| p.name == name).map_or("–".into(), |p| share(value(p)))
+                figures.points.iter().find(|p| p.name == name).map_or("–".into(), |p| share_alone(value(p)))
             };
             let small = if figures.small { " – few cases" } else { "" };
             vec![
@@ -260,7 +264,7 @@ fn subgroups_table(finding: &FindingValidation) -> String {
                 auroc(figures),
                 at(PointName::RuleOut, |p| &p.sensitivity),
                 at(PointName::RuleIn, |p| &p.specificity),
-                share(&s.not_assessed),
+                share_alone(&s.not_assessed),
             ]
         })
         .collect();
@@ -278,6 +282,12 @@ fn subgroups_table(finding: &FindingValidation) -> String {
 fn refusals(html: &mut String, record: &Validation) {
     html.push_str("<section><h2>Not assessed</h2>");
     let mut rows = vec![vec!["all reasons".to_owned(), share(&record.refusals.cases)]];
+    if record.cases.images > record.cases.cases {
+        rows.push(vec![
+            "single images, whatever became of their case".to_owned(),
+            share(&record.refusals.images),
+        ]);
+    }
     rows.extend(record.refusals.codes.iter().map(|r| vec![r.code.clone(), share(&r.cases)]));
     html.push_str(&table("Shares of all cases, 95% intervals in brackets.", &["reason", "cases"], &rows));
     html.push_str("</section>");

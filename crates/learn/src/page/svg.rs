@@ -8,19 +8,49 @@ use super::escape;
 /// The plotting area within the picture, in user units: left, top, width, height.
 const AREA: (f64, f64, f64, f64) = (64.0, 14.0, 340.0, 300.0);
 /// The picture.
-const SIZE: (f64, f64) = (420.0, 376.0);
+const SIZE: (f64, f64) = (420.0, 396.0);
 
 /// A plot over axes from 0 to 1, marked in percent.
 pub struct Plot {
     svg: String,
     /// The value at the right end of the x axis; it starts at 0.
     x_end: f64,
+    /// Keys that were written.
+    keys: u32,
+}
+
+/// How something is marked: by its shape as well as by its colour.
+#[derive(Clone, Copy)]
+pub enum Mark {
+    /// A filled circle.
+    Dot,
+    /// A filled square.
+    Square,
+    /// A ring.
+    Ring,
+    /// A piece of line.
+    Line,
+}
+
+impl Mark {
+    fn svg(self, class: &str, x: f64, y: f64) -> String {
+        match self {
+            Self::Dot => format!("<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>"),
+            Self::Square => {
+                format!("<path class=\"dot {class}\" d=\"M{:.1} {:.1}h9v9h-9z\"/>", x - 4.5, y - 4.5)
+            }
+            Self::Ring => {
+                format!("<circle class=\"line {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\"/>")
+            }
+            Self::Line => format!("<path class=\"line {class}\" d=\"M{:.1} {y:.1}h20\"/>", x - 10.0),
+        }
+    }
 }
 
 impl Plot {
     /// An empty plot; `id` is unique on the page.
     pub fn new(id: &str, title: &str, description: &str, x: &str, y: &str, x_end: f64) -> Self {
-        let mut plot = Self { svg: opened(id, title, description, SIZE), x_end };
+        let mut plot = Self { svg: opened(id, title, description, SIZE), x_end, keys: 0 };
         let (left, top, width, height) = AREA;
         for step in 0..=4 {
             let part = f64::from(step) / 4.0;
@@ -74,31 +104,30 @@ impl Plot {
         self.write(format_args!("<path class=\"line {class}\" d=\"{path}\"/>"));
     }
 
-    /// A dot, with its name beside it where it has one.
-    pub fn dot(&mut self, class: &str, point: [f64; 2], name: &str) {
+    /// A mark at a point.
+    pub fn mark(&mut self, class: &str, mark: Mark, point: [f64; 2]) {
         let (x, y) = self.place(point);
-        self.write(format_args!("<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>"));
-        if !name.is_empty() {
-            // Names stand to the right of their dots, below the curve, where an operating characteristic leaves room.
-            self.write(format_args!(
-                "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                x + 10.0,
-                y + 16.0,
-                escape(name)
-            ));
-        }
+        self.write(format_args!("{}", mark.svg(class, x, y)));
+    }
+
+    /// What a mark means, below the plot; marks themselves often lie too close for names.
+    pub fn key(&mut self, class: &str, mark: Mark, name: &str) {
+        let x = AREA.0 + 8.0 + f64::from(self.keys) * 105.0;
+        let y = SIZE.1 - 10.0;
+        self.keys += 1;
+        self.write(format_args!(
+            "{}<text x=\"{}\" y=\"{}\">{}</text>",
+            mark.svg(class, x, y - 4.0),
+            x + 16.0,
+            y,
+            escape(name)
+        ));
     }
 
     /// An upright interval.
     pub fn interval(&mut self, class: &str, x: f64, low: f64, high: f64) {
         let ((px, from), (_, to)) = (self.place([x, low]), self.place([x, high]));
         self.write(format_args!("<path class=\"line {class}\" d=\"M{px:.1} {from:.1}V{to:.1}\"/>"));
-    }
-
-    /// A text beside a line, at a point of it.
-    pub fn name(&mut self, [x, y]: [f64; 2], text: &str) {
-        let (px, py) = self.place([x, y]);
-        self.write(format_args!("<text x=\"{px:.1}\" y=\"{py:.1}\">{}</text>", escape(text)));
     }
 
     /// The picture.

@@ -27,6 +27,16 @@ pub fn share(share: &Share) -> String {
     }
 }
 
+/// A share in percent with its interval and without counts, for tables that have them elsewhere.
+pub fn share_alone(share: &Share) -> String {
+    match (share.low, share.high) {
+        (Some(low), Some(high)) => {
+            format!("{} ({:.1}–{:.1})", percent(share.value), low * 100.0, high * 100.0)
+        }
+        _ => "–".into(),
+    }
+}
+
 /// A predictive value in percent with its interval.
 pub fn predictive(value: &Predictive) -> String {
     match (value.low, value.high) {
