@@ -6,12 +6,14 @@ mod labels;
 mod read;
 mod show;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use overread_domain::{Clock, Probability};
+use overread_infer::Runtime;
 use overread_learn::compare::{Comparison, compare};
 use overread_learn::page;
 use overread_learn::record::{Cases, FindingValidation, Refusal, Refusals};
@@ -33,13 +35,14 @@ pub fn run(shared: &Shared, args: &ValidateArgs) -> Result<ExitCode> {
         let findings: Vec<String> = pack.pack.manifest.findings.iter().map(|f| f.label.clone()).collect();
         labels.sources(&findings, &args.finding)?;
     }
-    let lines = results(shared, args, &labels, pack.as_ref())?;
+    let runtime = Lazy::default();
+    let lines = results(shared, args, &labels, pack.as_ref(), &runtime)?;
     let run = join::join(&labels, parsed(args, &lines)?, args.group.as_deref(), pack.as_ref())?;
     let names: Vec<String> = run.findings.iter().map(|f| f.label.clone()).collect();
     let sources = labels.sources(&names, &args.finding)?;
     let mut record = record(args, &labels, &run, &sources, pack.as_ref())?;
     if let Some(other) = &args.compare {
-        let other = other_run(shared, args, &labels, other)?;
+        let other = other_run(shared, args, &labels, other, &runtime)?;
         record.comparison = Some(compared(args, &labels, &run, &other, &sources)?);
     }
     if let Some(out) = &args.out {
@@ -50,6 +53,22 @@ pub fn run(shared: &Shared, args: &ValidateArgs) -> Result<ExitCode> {
         Lines::Text => show::print(&record)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// ONNX Runtime, loaded by the first who reads: earlier results need none, and a process has but one.
+#[derive(Default)]
+struct Lazy(OnceCell<Runtime>);
+
+impl Lazy {
+    fn get(&self, shared: &Shared) -> Result<&Runtime> {
+        match self.0.get() {
+            Some(runtime) => Ok(runtime),
+            None => {
+                let loaded = library::runtime(shared)?;
+                Ok(self.0.get_or_init(|| loaded))
+            }
+        }
+    }
 }
 
 /// The pack that is validated: named by its folder, or by its program. Earlier results can do without.
@@ -78,14 +97,18 @@ fn open(shared: &Shared, args: &ValidateArgs, folder: &Path) -> Result<Program> 
 }
 
 /// The results, one a line: those of an earlier run, or of reading now.
-fn results(shared: &Shared, args: &ValidateArgs, labels: &Labels, pack: Option<&Program>) -> Result<String> {
+fn results(
+    shared: &Shared,
+    args: &ValidateArgs,
+    labels: &Labels,
+    pack: Option<&Program>,
+    runtime: &Lazy,
+) -> Result<String> {
     match (&args.results, &args.folder, pack) {
         (Some(file), _, _) => {
             std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
         }
-        (None, Some(folder), Some(pack)) => {
-            read::read(args, folder, labels, pack, &library::runtime(shared)?)
-        }
+        (None, Some(folder), Some(pack)) => read::read(args, folder, labels, pack, runtime.get(shared)?),
         _ => bail!("name a folder and a program, or --results"),
     }
 }
@@ -97,7 +120,13 @@ fn parsed(args: &ValidateArgs, lines: &str) -> Result<Vec<answers::Line>> {
 }
 
 /// The same cases under another edition.
-fn other_run(shared: &Shared, args: &ValidateArgs, labels: &Labels, path: &Path) -> Result<Run> {
+fn other_run(
+    shared: &Shared,
+    args: &ValidateArgs,
+    labels: &Labels,
+    path: &Path,
+    runtime: &Lazy,
+) -> Result<Run> {
     if path.is_file() {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let lines = answers::parse(&path.display().to_string(), &text, args.program.as_deref())?;
@@ -111,7 +140,7 @@ fn other_run(shared: &Shared, args: &ValidateArgs, labels: &Labels, path: &Path)
         );
     };
     let pack = open(shared, args, path)?;
-    let lines = read::read(args, folder, labels, &pack, &library::runtime(shared)?)?;
+    let lines = read::read(args, folder, labels, &pack, runtime.get(shared)?)?;
     let lines = answers::parse("the other pack's results", &lines, None)?;
     join::join(labels, lines, args.group.as_deref(), Some(&pack))
 }
