@@ -102,6 +102,7 @@ impl Reading {
             program: program.clone(),
             not_assessed: None,
             findings,
+            key_frames: vec![vec![]; program.pack.manifest.findings.len()],
             explanations: vec![],
             frames,
             warnings,

@@ -122,7 +122,7 @@ impl Programs {
             .execute(&mut *tx)
             .await
             .map_err(db("registering a program"))?;
-            let row = row_of(&mut *tx, &program.name).await?;
+            let row = row_of(&mut tx, &program.name).await?;
             if let Some(reason) = must_be_shadow(program, &row) {
                 let order =
                     ModeOrder { mode: ReleaseMode::Shadow, reason, actor: "service", validation: None };
@@ -151,7 +151,7 @@ impl Programs {
         let given = order.validation.map(|text| Recorded::accept(text, program)).transpose();
         let given = given.map_err(ModeError::Record)?;
         let mut tx = database.begin().await?;
-        let before = row_of(&mut *tx, name).await?;
+        let before = row_of(&mut tx, name).await?;
         let validated = given.as_ref().or(before.validation.as_ref()).is_some_and(|r| r.is_of(program));
         if order.mode == ReleaseMode::ReviewUncertain && !validated {
             let edition = program.pack.edition.short().to_owned();
