@@ -21,7 +21,7 @@ use overread_learn::share::Share;
 use overread_learn::{Answer, SCHEMA, Settings, Validation};
 use overread_read::Program;
 
-use self::join::{Case, Run};
+use self::join::{Case, Cell, Run};
 use self::labels::{Labels, Source};
 use crate::cli::{Lines, Shared, ValidateArgs};
 use crate::{library, table};
@@ -245,7 +245,7 @@ fn compared(
             continue;
         };
         let (first, second) = (run.column(labels, source)?, other.column(labels, &theirs)?);
-        let pair = |(case, cell): (&Case, &Option<(bool, Option<Answer>)>)| {
+        let pair = |(case, cell): (&Case, &Cell)| {
             let (_, second) = (*second.get(*place.get(&case.rows[0])?)?)?;
             Some(((*cell)?.1?, second?))
         };

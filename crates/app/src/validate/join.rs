@@ -40,6 +40,9 @@ pub struct Case {
     pub refused: u64,
 }
 
+/// Whether a case is positive and what was answered, none where it was not assessed; none at all where it has no label for the finding.
+pub type Cell = Option<(bool, Option<Answer>)>;
+
 /// A result with the rows of its files.
 struct Placed {
     rows: Vec<usize>,
@@ -250,12 +253,8 @@ impl Case {
 }
 
 impl Run {
-    /// For each case whether it is positive and what was answered; none where it has no label for the finding.
-    pub fn column(
-        &self,
-        labels: &Labels,
-        (finding, source): &(usize, Source),
-    ) -> Result<Vec<Option<(bool, Option<Answer>)>>> {
+    /// Each case's truth and answer.
+    pub fn column(&self, labels: &Labels, (finding, source): &(usize, Source)) -> Result<Vec<Cell>> {
         let of = |case: &Case| {
             let Some(truth) = case.truth(labels, source)? else { return Ok(None) };
             Ok(Some((truth, case.answer(*finding, truth, labels)?)))
@@ -324,12 +323,7 @@ impl Run {
     }
 }
 
-fn subgroup(
-    labels: &Labels,
-    name: &str,
-    rows: &[Vec<usize>],
-    column: &[Option<(bool, Option<Answer>)>],
-) -> Result<Subgroup> {
+fn subgroup(labels: &Labels, name: &str, rows: &[Vec<usize>], column: &[Cell]) -> Result<Subgroup> {
     let (values, of_all) = labels.broken_down(name, rows)?;
     let mut subgroup =
         Subgroup { name: name.to_owned(), refused: vec![0; values.len()], values, of_case: vec![] };
