@@ -31,7 +31,7 @@ else
     number=$((number + 1))
   done
   cat "$out"/[0-9]/results.jsonl >"$out/results.jsonl"
-  "$overread" validate --results "$out/results.jsonl" --labels "$folder/labels.csv" "${group[@]}" "${findings[@]}" --pack "$pack" --out "$out/all" --allow-untrusted >/dev/null
+  "$overread" validate --results "$out/results.jsonl" --labels "$folder/labels.csv" "${group[@]}" "${findings[@]}" --pack "$pack" --cross-validated --out "$out/all" --allow-untrusted >/dev/null
 fi
 cp "$out/all/validation.json" "$pack/docs/validation.json"
 "$python" evaluate.py "$program" --data "$data" --pack "$pack" --fold-packs "$@"

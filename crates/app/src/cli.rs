@@ -205,6 +205,9 @@ pub struct ValidateArgs {
     /// Instead of reading: JSON lines that `overread classify --format jsonl` printed, or results.jsonl of an earlier validation.
     #[arg(long, value_name = "FILE")]
     pub results: Option<PathBuf>,
+    /// The results are of several editions, each on cases it had not seen: a recipe is validated, no edition. The record lifts no program out of shadow.
+    #[arg(long, requires = "results")]
+    pub cross_validated: bool,
     /// The label file (CSV, UTF-8, with a header).
     #[arg(long, value_name = "FILE")]
     pub labels: PathBuf,

@@ -116,7 +116,7 @@ fn results(
 fn parsed(args: &ValidateArgs, lines: &str) -> Result<Vec<answers::Line>> {
     let name = args.results.as_ref().map_or("the results".into(), |file| file.display().to_string());
     // A pack that is named by its folder has results under its own program's name alone.
-    answers::parse(&name, lines, args.program.as_deref())
+    answers::parse(&name, lines, args.program.as_deref(), args.cross_validated)
 }
 
 /// The same cases under another edition.
@@ -129,7 +129,7 @@ fn other_run(
 ) -> Result<Run> {
     if path.is_file() {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        let lines = answers::parse(&path.display().to_string(), &text, args.program.as_deref())?;
+        let lines = answers::parse(&path.display().to_string(), &text, args.program.as_deref(), false)?;
         // Only the pack that made them can join single results, and it is not at hand.
         return join::join(labels, lines, args.group.as_deref(), None);
     }
@@ -141,7 +141,7 @@ fn other_run(
     };
     let pack = open(shared, args, path)?;
     let lines = read::read(args, folder, labels, &pack, runtime.get(shared)?)?;
-    let lines = answers::parse("the other pack's results", &lines, None)?;
+    let lines = answers::parse("the other pack's results", &lines, None, false)?;
     join::join(labels, lines, args.group.as_deref(), Some(&pack))
 }
 
@@ -198,6 +198,11 @@ fn refusals(cases: &[Case]) -> Refusals {
 /// What whoever reads the figures must know beside them.
 fn remarks(run: &Run, findings: &[FindingValidation], pack: Option<&Program>) -> Vec<String> {
     let mut remarks = vec![];
+    if run.pack.edition == answers::CROSS_VALIDATED {
+        remarks.push(
+            "cross-validated: the cases were read by several editions, each on those it had not seen; this validates a recipe and no edition".into(),
+        );
+    }
     if run.unlabelled > 0 {
         remarks.push(format!("{} results have no label and are left out.", run.unlabelled));
     }

@@ -226,6 +226,24 @@ fn one_class_is_said_and_is_no_failure() {
 }
 
 #[test]
+fn a_cross_validation_is_of_no_edition() {
+    let labelled = Labelled::new();
+    let mut command = overread();
+    command.arg("classify").arg(labelled.path()).arg("--pack").arg(synthetic("brightness"));
+    let one = text(&run(command.args(["--allow-untrusted", "--format", "jsonl"])).stdout);
+    let file = labelled.path().join("results.jsonl");
+    // As if the second half had been read by the pack of another fold.
+    let (first, second) = one.split_at(one.match_indices('\n').nth(7).unwrap().0 + 1);
+    fs::write(&file, format!("{first}{}", second.replace("\"edition\":\"", "\"edition\":\"0"))).unwrap();
+    let args = ["--results", file.to_str().unwrap(), "--finding", "bright=pneumonia", "--format", "json"];
+    assert!(labelled.refused(&args).contains("two editions"));
+    let record = json(&labelled.validate(&[&args[..], &["--cross-validated"]].concat()));
+    assert_eq!(record["cases"]["cases"], 16);
+    assert_eq!(record["pack"]["edition"], "cross-validated", "no program's edition has such a name");
+    assert!(record["remarks"][0].as_str().unwrap().contains("validates a recipe"));
+}
+
+#[test]
 fn wrong_results_are_told_with_their_line() {
     let labelled = Labelled::new();
     let mut command = overread();

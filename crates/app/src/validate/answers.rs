@@ -96,8 +96,11 @@ pub struct Line {
     pub answer: Result<ProgramLine, String>,
 }
 
-/// Reads the results of one program; without a name, of the one program there is.
-pub fn parse(name: &str, text: &str, program: Option<&str>) -> Result<Vec<Line>> {
+/// What a record of several editions names: no edition's hash, so that no program takes it for its own.
+pub const CROSS_VALIDATED: &str = "cross-validated";
+
+/// Reads the results of one program; without a name, of the one program there is. Those of a cross-validation may be of several editions.
+pub fn parse(name: &str, text: &str, program: Option<&str>, cross_validated: bool) -> Result<Vec<Line>> {
     let mut lines = vec![];
     for (number, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let place = || format!("{name}, line {}", number + 1);
@@ -117,6 +120,12 @@ pub fn parse(name: &str, text: &str, program: Option<&str>) -> Result<Vec<Line>>
         "say which one: --program",
         lines.iter().filter_map(|l| Some(&l.answer.as_ref().ok()?.program)),
     )?;
+    if cross_validated {
+        for answer in lines.iter_mut().filter_map(|l| l.answer.as_mut().ok()) {
+            answer.edition = CROSS_VALIDATED.into();
+        }
+        return Ok(lines);
+    }
     one_of(
         name,
         "editions",

@@ -9,7 +9,7 @@ use overread_learn::{Answer, FindingCases, Subgroup};
 use overread_read::Program;
 use overread_read::reader::{FrameOutcome, FrameRef, Reading};
 
-use super::answers::{FindingLine, Line, ProgramLine};
+use super::answers::{CROSS_VALIDATED, FindingLine, Line, ProgramLine};
 use super::labels::{Labels, Source};
 
 /// The cases of a run.
@@ -62,7 +62,8 @@ pub fn join(labels: &Labels, lines: Vec<Line>, group: Option<&str>, pack: Option
         first.context("no study with a label was read by the program; look at the reasons in the results")?;
     let (program, pack_line) = (first.program.clone(), reference(first));
     let findings: Vec<FindingLine> = first.findings.clone();
-    if let Some(pack) = pack.filter(|p| p.pack.edition.to_string() != pack_line.edition) {
+    let one_edition = pack_line.edition != CROSS_VALIDATED;
+    if let Some(pack) = pack.filter(|p| one_edition && p.pack.edition.to_string() != pack_line.edition) {
         bail!(
             "the results are of edition {}, the pack {} here is edition {}; name the pack that read with --pack",
             overread_learn::page::text::short(&pack_line.edition),
