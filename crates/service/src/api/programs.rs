@@ -86,7 +86,6 @@ pub struct ModeChange {
     /// The record of a validation on local cases: the text of validation.json as `overread validate` wrote it, so that its SHA-256 is the file's. It must be
     /// of this program and of the edition that reads.
     #[serde(default)]
-    #[schema(nullable = false)]
     pub validation: Option<String>,
 }
 
