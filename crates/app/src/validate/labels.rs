@@ -146,7 +146,7 @@ impl Labels {
         Ok(groups)
     }
 
-    /// For each finding that has labels, its place among `findings` and where its label stands. `named` are FINDING=COLUMN[:VALUE].
+    /// For each finding that has labels, its place among `findings` and where its label stands. `named` are `FINDING=COLUMN[:VALUE]`.
     pub fn sources(&self, findings: &[String], named: &[String]) -> Result<Vec<(usize, Source)>> {
         let mut sources = vec![];
         for text in named {
