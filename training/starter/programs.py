@@ -26,6 +26,7 @@ class Program:
     exposure: float = 1.0           # strength of changes of gamma, contrast and brightness; little where grey values are physical
     colour: float = 0.0             # strength of changes of hue, saturation and channel gain
     stain: float = 0.0              # strength of changes of mean and spread in CIE L*a*b* (Reinhard 2001)
+    synthetic: float = 0.0          # share of slices without haemorrhage that get one drawn in
     marks: bool = True              # borders, corners and letters carry nothing
     research: bool = False
 
@@ -40,7 +41,7 @@ PROGRAMS = {p.name: p for p in (
     Program("head-ct-haemorrhage", "head_ct_bleed",
             {"haemorrhage": "hemorrhage", "intraventricular": "intraventricular", "intraparenchymal": "intraparenchymal",
              "subarachnoid": "subarachnoid", "epidural": "epidural", "subdural": "subdural", "fracture": "fracture"},
-            (256, 256), (192, 192), 1, 7, group="patient", case="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.5), exposure=0.35),
+            (256, 256), (192, 192), 1, 7, group="patient", case="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.5), exposure=0.35, synthetic=0.35),
     Program("echo-regurgitation", "echo_regurgitation", {"AR": "label:AR", "MR": "label:MR", "PR": "label:PR", "TR": "label:TR"},
             (256, 192), (192, 144), 3, 6, group="patient", case="clip", folds=3, over="mean-logit", turn=12, mirror=(False, False), colour=0.15, research=True),
     Program("brain-mri-tumour", "brain_mri",

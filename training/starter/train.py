@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from augment import augment
 from data import load, normalise, resize, targets
+from lesions import bleed
 from network import Network
 from programs import PROGRAMS
 
@@ -50,6 +51,17 @@ def smooth_into(average, model, step):
                 old.mul_(keep).add_(new, alpha=1 - keep)
             else:
                 old.copy_(new)
+
+
+def draw(program, image, label, size, rng):
+    """One changed image as the network sees it, and its labels; some slices without haemorrhage get one."""
+    names = list(program.labels)
+    if program.synthetic and not label[names.index("haemorrhage")] and rng.random() < program.synthetic:
+        made = bleed(image, rng)
+        if made:
+            image, label = made[0], label.clone()
+            label[names.index("haemorrhage")] = label[names.index(made[1])] = 1
+    return normalise(augment(image, size, rng, program)), label
 
 
 def predict(model, images, size):
@@ -111,8 +123,9 @@ def main():
         rng = np.random.default_rng([args.seed, step])
         size = program.small if spent / budget < LARGE_FROM else program.size
         chosen = rng.choice(len(rows), BATCH, p=weight)
-        batch = torch.from_numpy(np.stack([normalise(augment(images[i], size, rng, program)) for i in chosen]))
-        target = label[chosen] * (1 - 2 * SMOOTHING) + SMOOTHING
+        drawn, found = zip(*(draw(program, images[i], label[i], size, rng) for i in chosen))
+        batch = torch.from_numpy(np.stack(drawn))
+        target = torch.stack(found) * (1 - 2 * SMOOTHING) + SMOOTHING
         if rng.random() < 0.4:
             share, order = float(rng.beta(MIXUP, MIXUP)), torch.from_numpy(rng.permutation(BATCH))
             batch, target = batch * share + batch[order] * (1 - share), target * share + target[order] * (1 - share)
