@@ -1,7 +1,7 @@
 //! Somebody else's model → the manifest of an opaque pack: what the graph and a MONAI bundle tell is filled in, what they cannot tell is
 //! asked for, all at once. How a picture becomes a tensor is never guessed.
 //!
-//! [`graph`] reads the graph's inputs and outputs, [`monai`] the bundle's own description; here both meet what was stated.
+//! `graph` reads the graph's inputs and outputs, `monai` the bundle's own description; here both meet what was stated.
 
 mod graph;
 mod monai;
