@@ -202,6 +202,10 @@ fn wrong_labels_are_told_in_words() {
     );
     assert!(with(&["--finding", "pneumonia=label"]).contains("it is 0 or 1"));
     assert!(with(&["--subgroup", "height"]).contains("no column height"));
+    assert!(
+        with(&["--subgroup", "patient"]).contains("tells people apart"),
+        "who somebody is stays out of a record"
+    );
     assert!(with(&["--where", "sex=x"]).contains("no row is left"));
     assert!(labelled.refused(&[&folder, "--program", "nothing"]).contains("there are: cxr-pneumonia"));
     let good = fs::read_to_string(labelled.labels()).unwrap();

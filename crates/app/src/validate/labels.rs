@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 /// Values that a subgroup's column may have: more look like names or numbers of people.
 const VALUES: usize = 40;
+/// So many values say nothing of anybody, however few the cases are.
+const FEW_VALUES: usize = 4;
 
 /// The rows of a label file that count.
 pub struct Labels {
@@ -234,11 +236,15 @@ impl Labels {
         let mut values: Vec<String> = of_cases.clone();
         values.sort_unstable();
         values.dedup();
-        if values.len() > VALUES {
+        // Among few cases names and numbers of people are few too, but each stands for hardly more than one case.
+        let tells_apart = values.len() > FEW_VALUES && values.len() * 2 > cases.len();
+        if values.len() > VALUES || tells_apart {
             bail!(
-                "{}: the column {name} has {} values; a subgroup's has at most {VALUES}. A column that tells people apart does not belong into a record",
+                "{}: the column {name} has {} values for {} cases; a subgroup's has at most {VALUES}, and at most one for two cases. A column that tells people apart \
+                 does not belong into a record",
                 self.name,
-                values.len()
+                values.len(),
+                cases.len()
             );
         }
         let place: HashMap<&str, usize> = values.iter().enumerate().map(|(i, v)| (v.as_str(), i)).collect();
