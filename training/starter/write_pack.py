@@ -1,4 +1,7 @@
-"""Write a pack's two ONNX graphs over one weights file, and the linear head, from one or more checkpoints (averaged)."""
+"""Write a pack's two ONNX graphs over one weights file, and the linear head, from one or more checkpoints (averaged).
+
+A program with few patients (`back` in programs.py) has its weights pulled back towards ImageNet and its head fitted anew.
+"""
 
 import argparse
 import pathlib
@@ -12,6 +15,7 @@ from safetensors.numpy import save_file
 
 from network import Network
 from programs import PROGRAMS
+from refit import refit, towards
 import export as parts  # of cxr_pneumonia: the graph builder is the same
 import model as lite
 
@@ -70,9 +74,15 @@ def main():
     parser.add_argument("program", choices=PROGRAMS)
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--pack", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--imagenet", required=True, help="efficientnet-lite0-57934424.pth")
+    parser.add_argument("--without", help="the fold that the checkpoint did not see")
     args = parser.parse_args()
     program, pack = PROGRAMS[args.program], pathlib.Path(args.pack)
     network = average(program, args.checkpoints)
+    if program.back:
+        parts = {f"fold{n}" for n in range(program.folds)} - {args.without} if program.folds else {"train"}
+        network = refit(towards(network, program, args.imagenet, program.back), program, args.data, parts)
     write(program, network, pack)
     compare(program, network, pack)
 
