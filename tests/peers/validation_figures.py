@@ -1,13 +1,14 @@
-"""validation_figures.py FILE: sets of labelled scores and the figures that Overread computed of them; each figure must be what scikit-learn, scipy or the
-definition itself say. Prints how many sets were compared.
+"""validation_figures.py FILE: sets of labelled scores and the figures that Overread computed of them; each figure must be what scikit-learn, scipy,
+MLstatkit (DeLong's test) or the definition itself say. Prints how many sets were compared.
 
-DeLong's variance is computed from the definition: the full matrix of pairs, not the ranks that Overread uses.
+DeLong's variance for one AUROC is computed from the definition: the full matrix of pairs, not the ranks that Overread uses.
 """
 
 import json
 import sys
 
 import numpy as np
+from MLstatkit import Delong_test
 from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
@@ -82,6 +83,11 @@ def check_comparison(truth, first, second, called, ours):
     a, b = placements(truth, first), placements(truth, second)
     deviation = np.sqrt(covariance(a, a) + covariance(b, b) - 2 * covariance(a, b))
     close("p of the difference", area["p"], 2 * stats.norm.sf(abs(area["difference"]) / deviation))
+    _, p, _, _, area_first, area_second, how = Delong_test(truth.astype(int), first, second)
+    if how["method"] != "delong":
+        sys.exit(f"MLstatkit fell back to {how['method']}")
+    close("difference, MLstatkit", area["difference"], area_second - area_first)
+    close("p of the difference, MLstatkit", area["p"], p)
     close("low of the difference", area["low"], area["difference"] - stats.norm.ppf(0.975) * deviation)
     for name, rule in (("positives", truth), ("negatives", ~truth)):
         right = [(c == truth)[rule] for c in called]
