@@ -14,7 +14,7 @@ ABOUT = {
         "title": "Haemorrhage and skull fracture in head CT",
         "task": "Classification of axial head CT slices in the brain window: haemorrhage, its five kinds, skull fracture",
         "data_source": "Hssayeni et al. 2020, Computed Tomography Images for Intracranial Hemorrhage Detection and Segmentation (ct-ich), CC BY 4.0",
-        "data_licence": "CC-BY-4.0", "modalities": ["CT"], "body_parts": ["HEAD", "BRAIN", "SKULL"],
+        "data_licence": "CC-BY-4.0", "modalities": ["CT"], "body_parts": ["HEAD", "BRAIN", "SKULL"], "planes": ["axial"],
         "statement": f"Orders head CT series in which haemorrhage or a skull fracture is suspected after trauma. {END}",
         "voi": {"windows": [{"center": 40, "width": 80}]},
         "findings": {
@@ -64,7 +64,7 @@ ABOUT = {
         "title": "Which valve leaks, in colour Doppler echocardiograms",
         "task": "Classification of colour Doppler frames: aortic, mitral, pulmonary, tricuspid regurgitation",
         "data_source": "A public set of colour Doppler frames of 40 patients with regurgitation; no licence stated, research use only",
-        "data_licence": "LicenseRef-research-only", "modalities": ["US"], "body_parts": ["HEART", "CHEST"],
+        "data_licence": "LicenseRef-research-only", "modalities": ["US"], "body_parts": ["HEART", "CHEST"], "region": "ultrasound",
         "statement": f"Research: tells which valve leaks where one does. It has never seen a heart without regurgitation. {END}",
         "voi": "first-window-or-full-range",
         "findings": {
@@ -93,12 +93,12 @@ def metadata(program):
                                    "dtype": "float32", "value_range": [0, 1], "is_patch_data": False, "channel_def": channel}}},
         "overread": {
             "pack_format": 1, "id": program.name, "program": program.name, "title": about["title"],
-            "intended_use": {"statement": about["statement"], "modalities": about["modalities"], "body_parts": about["body_parts"], "photographs": True},
+            "intended_use": {"statement": about["statement"], "modalities": about["modalities"], "body_parts": about["body_parts"], "planes": about.get("planes", []), "photographs": True},
             "terms": {"licence": "Apache-2.0" if not program.research else "LicenseRef-research-only", "data_licence": about["data_licence"], "research_only": program.research},
             "model": {"kind": "decomposable", "backbone": "models/backbone.onnx", "fused": "models/fused.onnx", "head": "head.safetensors", "input": "image",
                       "features": "features", "pooled": "pooled", "embedding": "embedding", "logits": "logits"},
             "preprocessing": {"width": width, "height": height, "channels": program.channels, "voi": about["voi"], "invert_monochrome1": True,
-                              "fit": program.fit, "filter": "bilinear-antialias", "mean": [0.498] * program.channels, "std": [0.502] * program.channels},
+                              "region": about.get("region", "whole"), "fit": program.fit, "filter": "bilinear-antialias", "mean": [0.498] * program.channels, "std": [0.502] * program.channels},
             "aggregation": {"over": "images", "method": program.over} | ({"top": program.top} if program.top else {}),
             "findings": [{"label": label, "code": coded(*spec[:3]), "site": coded(SCT, *spec[3]), "experimental": False}
                          for label, spec in about["findings"].items()],

@@ -103,6 +103,56 @@ impl Samples {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The samples of some ranges, one after the other. Ranges that reach beyond the samples are left out.
+    fn of_ranges(&self, ranges: &[std::ops::Range<usize>]) -> Self {
+        fn take<T: Copy>(all: &[T], ranges: &[std::ops::Range<usize>]) -> Vec<T> {
+            ranges.iter().filter_map(|r| all.get(r.clone())).flatten().copied().collect()
+        }
+        match self {
+            Self::U8(v) => Self::U8(take(v, ranges)),
+            Self::I8(v) => Self::I8(take(v, ranges)),
+            Self::U16(v) => Self::U16(take(v, ranges)),
+            Self::I16(v) => Self::I16(take(v, ranges)),
+            Self::U32(v) => Self::U32(take(v, ranges)),
+            Self::I32(v) => Self::I32(take(v, ranges)),
+            Self::F32(v) => Self::F32(take(v, ranges)),
+            Self::F64(v) => Self::F64(take(v, ranges)),
+        }
+    }
+}
+
+/// A part of a picture, in pixels of the frame as the file has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Region {
+    /// Pixels left of it.
+    pub left: u32,
+    /// Pixels above it.
+    pub top: u32,
+    /// Its size.
+    pub size: GridSize,
+}
+
+impl Region {
+    /// Its place in a picture that contains it: left, top, right and bottom in widths and heights of the picture.
+    pub fn share_of(&self, picture: GridSize) -> [f64; 4] {
+        let across = |x: u32| f64::from(x) / f64::from(picture.columns.max(1));
+        let down = |y: u32| f64::from(y) / f64::from(picture.rows.max(1));
+        [
+            across(self.left),
+            down(self.top),
+            across(self.left + self.size.columns),
+            down(self.top + self.size.rows),
+        ]
+    }
+
+    /// Whether it lies in a picture of a size, and has pixels.
+    pub fn lies_in(&self, picture: GridSize) -> bool {
+        let ends = |from: u32, long: u32, within: u32| {
+            long > 0 && from.checked_add(long).is_some_and(|end| end <= within)
+        };
+        ends(self.left, self.size.columns, picture.columns) && ends(self.top, self.size.rows, picture.rows)
+    }
 }
 
 /// Distance between pixel centres, in millimetres.
@@ -123,6 +173,55 @@ pub struct PlaneGeometry {
     pub orientation: [f64; 6],
     /// Frame of Reference UID.
     pub frame_of_reference: Option<crate::Uid>,
+}
+
+/// The plane of the body that a slice lies nearest to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plane {
+    /// Across the body.
+    Axial,
+    /// Ear to ear.
+    Coronal,
+    /// Nose to back.
+    Sagittal,
+}
+
+impl std::fmt::Display for Plane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Axial => "axial",
+            Self::Coronal => "coronal",
+            Self::Sagittal => "sagittal",
+        })
+    }
+}
+
+impl PlaneGeometry {
+    /// The unit vector that stands on the slice: row × column. None where the direction cosines are no plane.
+    pub fn normal(&self) -> Option<[f64; 3]> {
+        let [a, b, c, x, y, z] = self.orientation;
+        let cross = [b * z - c * y, c * x - a * z, a * y - b * x];
+        let length = cross.iter().map(|v| v * v).sum::<f64>().sqrt();
+        (length.is_finite() && length > 0.5).then(|| cross.map(|v| v / length))
+    }
+
+    /// The plane of the body that it lies nearest to: the axis that its normal leans to most (DICOM's axes are left, posterior, head).
+    pub fn plane(&self) -> Option<Plane> {
+        let [x, y, z] = self.normal()?.map(f64::abs);
+        Some(if z >= x && z >= y {
+            Plane::Axial
+        } else if y >= x {
+            Plane::Coronal
+        } else {
+            Plane::Sagittal
+        })
+    }
+
+    /// How far along a direction its first pixel lies, in millimetres.
+    pub fn along(&self, direction: [f64; 3]) -> f64 {
+        self.position.iter().zip(direction).map(|(p, d)| p * d).sum()
+    }
 }
 
 /// One frame, decoded: stored values and all that turns them into what a person would see.
@@ -153,4 +252,73 @@ pub struct ImageGrid {
     pub spacing: Option<PixelSpacing>,
     /// Place in the patient, where the file tells it.
     pub geometry: Option<PlaneGeometry>,
+}
+
+impl ImageGrid {
+    /// A part of the picture as a picture of its own, without a place in the patient. The grid was decoded in full and the region lies
+    /// in it; otherwise the whole picture comes back.
+    pub fn cropped(self, region: Region) -> Self {
+        if self.size != self.full_size || !region.lies_in(self.size) {
+            return self;
+        }
+        let channels = self.channels.count();
+        let (stride, width) =
+            (self.size.columns as usize * channels, region.size.columns as usize * channels);
+        let start = |row: u32| row as usize * stride + region.left as usize * channels;
+        let rows: Vec<_> =
+            (region.top..region.top + region.size.rows).map(|row| start(row)..start(row) + width).collect();
+        Self {
+            samples: self.samples.of_ranges(&rows),
+            size: region.size,
+            full_size: region.size,
+            geometry: None,
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry(orientation: [f64; 6]) -> PlaneGeometry {
+        PlaneGeometry { position: [1.0, 2.0, 3.0], orientation, frame_of_reference: None }
+    }
+
+    #[test]
+    fn planes_of_the_body() {
+        assert_eq!(geometry([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).plane(), Some(Plane::Axial));
+        assert_eq!(geometry([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]).plane(), Some(Plane::Coronal));
+        assert_eq!(geometry([0.0, 1.0, 0.0, 0.0, 0.0, -1.0]).plane(), Some(Plane::Sagittal));
+        assert_eq!(
+            geometry([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).plane(),
+            None,
+            "row and column are one direction"
+        );
+        assert_eq!(geometry([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).along([0.0, 0.0, 1.0]), 3.0);
+    }
+
+    #[test]
+    fn a_crop_holds_the_pixels_of_its_region() {
+        let grid = ImageGrid {
+            size: GridSize::new(4, 3),
+            full_size: GridSize::new(4, 3),
+            phase: 0.0,
+            channels: Channels::Rgb,
+            samples: Samples::U8((0..36).collect()),
+            photometric: Photometric::Rgb,
+            bits_stored: 8,
+            modality: ModalityTransform::Identity,
+            voi: vec![],
+            padding: None,
+            spacing: None,
+            geometry: None,
+        };
+        let region = Region { left: 1, top: 1, size: GridSize::new(2, 2) };
+        let cropped = grid.clone().cropped(region);
+        assert_eq!(cropped.samples, Samples::U8(vec![15, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32]));
+        assert_eq!(region.share_of(grid.size), [0.25, 1.0 / 3.0, 0.75, 1.0]);
+        let beyond = Region { left: 3, ..region };
+        assert_eq!(grid.clone().cropped(beyond), grid);
+    }
 }

@@ -25,7 +25,9 @@ pub use code::CodedConcept;
 pub use digest::ContentHash;
 pub use finding::{Decision, EditionId, Explanation, Finding, NotAssessed, Probability};
 pub use identity::Identified;
-pub use image::{Channels, GridSize, ImageGrid, Photometric, PixelSpacing, PlaneGeometry, Samples};
+pub use image::{
+    Channels, GridSize, ImageGrid, Photometric, PixelSpacing, Plane, PlaneGeometry, Region, Samples,
+};
 pub use lut::{LookupTable, ModalityTransform, VoiTransform, WindowFunction};
 pub use moment::{Clock, Millis};
 pub use uid::Uid;

@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU32;
 
-use overread_domain::{CodedConcept, Probability};
+use overread_domain::{CodedConcept, Plane, Probability};
 use serde::Deserialize;
 
 /// The version of the pack format that this build reads.
@@ -71,6 +71,9 @@ pub struct IntendedUse {
     /// DICOM view positions (0018,5101); empty: any.
     #[serde(default)]
     pub views: Vec<String>,
+    /// Planes of the body that its slices lie in, told from their geometry; empty: any.
+    #[serde(default)]
+    pub planes: Vec<Plane>,
     /// Whether it reads photographs (files that are not DICOM).
     #[serde(default)]
     pub photographs: bool,
@@ -171,6 +174,9 @@ pub struct Preprocessing {
     /// Whether MONOCHROME1 is turned so that bright is high.
     #[serde(default = "yes")]
     pub invert_monochrome1: bool,
+    /// Which part of a picture is taken, before it is made to fit.
+    #[serde(default)]
+    pub region: PictureRegion,
     /// How a picture of another shape is made to fit.
     #[serde(default)]
     pub fit: Fit,
@@ -206,6 +212,17 @@ pub struct FixedWindow {
     pub center: f64,
     /// Width, above 0.
     pub width: f64,
+}
+
+/// Which part of a picture is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PictureRegion {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The largest region of an ultrasound picture that shows the body in two dimensions, where the file tells regions; else all of it.
+    Ultrasound,
 }
 
 /// How a picture of another shape is made to fit.

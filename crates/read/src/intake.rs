@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use overread_dicom::read::{self, Header, Limits, Opened};
-use overread_domain::{Sex, Uid, sentence};
+use overread_domain::{PlaneGeometry, Sex, Uid, sentence};
 use sha2::{Digest, Sha256};
 
 /// One image file of a study, and what its header says.
@@ -18,6 +18,8 @@ pub struct ImageFile {
     pub position: usize,
     /// What it says of itself; holds no identity.
     pub header: Header,
+    /// Where each frame lies in the patient, up to the first of which the file does not tell it.
+    pub slices: Vec<PlaneGeometry>,
     /// Not a DICOM file.
     pub photograph: bool,
 }
@@ -66,6 +68,7 @@ impl Study {
                         name,
                         position: index,
                         header,
+                        slices: slices(&opened),
                         photograph,
                     });
                 }
@@ -141,7 +144,12 @@ fn open(path: &Path, limits: &Limits) -> Result<(Option<Uid>, ImageFile), String
     let photograph = matches!(opened, Opened::Photograph(_));
     let uid = if photograph { Some(photograph_uid(path)?) } else { header.study_instance_uid.clone() };
     let name = path.display().to_string();
-    Ok((uid, ImageFile { path: path.to_owned(), name, position: 0, header, photograph }))
+    let slices = slices(&opened);
+    Ok((uid, ImageFile { path: path.to_owned(), name, position: 0, header, slices, photograph }))
+}
+
+fn slices(opened: &Opened) -> Vec<PlaneGeometry> {
+    (0..opened.frames()).map_while(|frame| opened.geometry(frame)).collect()
 }
 
 /// A photograph has no Study Instance UID of its own: it gets one from its content and its name, so that the same

@@ -1,7 +1,7 @@
 //! A study → its images → the program → a reading: the one path that command line, service and evaluation share.
 //!
 //! In reading order: [`intake`] finds studies among files, [`program`] tells which of them a program reads,
-//! [`reader`] reads one, [`batch`] reads many in parallel and in order, [`result`] is the answer as JSON,
+//! [`series`] which slices and in which order, [`reader`] reads one, [`batch`] reads many in parallel and in order, [`result`] is the answer as JSON,
 //! [`overlay`] is the answer as a picture, [`pictures`] are all of a reading's, [`artifacts`] files it as DICOM objects.
 //!
 //! No sockets, no databases, no HTTP.
@@ -14,6 +14,7 @@ pub mod pictures;
 pub mod program;
 pub mod reader;
 pub mod result;
+pub mod series;
 
 pub use batch::Workers;
 pub use intake::{Overrides, Study, find_studies};

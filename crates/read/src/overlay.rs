@@ -9,7 +9,7 @@ use embedded_graphics::text::{Baseline, Text};
 use embedded_graphics::{Drawable, Pixel};
 use overread_domain::{Decision, Explanation, Finding};
 use overread_infer::InferError;
-use overread_infer::manifest::{Filter, Fit, Preprocessing, VoiRule};
+use overread_infer::manifest::{Filter, Fit, PictureRegion, Preprocessing, VoiRule};
 
 use crate::reader::{FrameExplanation, Reading};
 
@@ -86,6 +86,7 @@ fn display(grid: &overread_domain::ImageGrid, width: u32, height: u32) -> Result
         channels: 3,
         voi: VoiRule::FirstWindowOrFullRange,
         invert_monochrome1: true,
+        region: PictureRegion::Whole,
         fit: Fit::Stretch,
         filter: Filter::Bilinear,
         mean: vec![0.0; 3],

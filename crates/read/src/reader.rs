@@ -7,14 +7,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
-use overread_domain::{Decision, Explanation, Finding, GridSize, ImageGrid, NotAssessed, sentence};
+use overread_domain::{Decision, Explanation, Finding, GridSize, ImageGrid, NotAssessed, Region, sentence};
 use overread_infer::engine::ImageOutput;
 use overread_infer::faithfulness::{self, Faithfulness};
-use overread_infer::manifest::{Fit, Model};
+use overread_infer::manifest::{Fit, Model, PictureRegion};
 use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
 
 use crate::intake::{ImageFile, Study};
 use crate::program::Program;
+use crate::series;
 
 /// Most frames of a study that one program reads; a cine or series is sampled evenly above it.
 const FRAMES: usize = 512;
@@ -294,9 +295,12 @@ impl Reader {
         let file = &study.images[frame.image];
         let place = || format!("{}, frame {}", file.name, frame.frame + 1);
         let started = Instant::now();
-        let wanted = if options.full_decode { Resolution::Full } else { needed(pack, file) };
+        let part = part(pack, file);
+        let wanted =
+            if options.full_decode || part.is_some() { Resolution::Full } else { needed(pack, file) };
         let grid = read::open(&file.path, &self.limits)
             .and_then(|opened| opened.decode(frame.frame, wanted, &mut self.codec))
+            .map(|grid| if let Some(part) = part { grid.cropped(part) } else { grid })
             .map_err(|e| format!("{}: {}", place(), sentence(&e)))?;
         let decoded = Instant::now();
         spent.decode += decoded - started;
@@ -355,8 +359,7 @@ impl Reader {
             } else {
                 None
             };
-            let header = &study.images[top.frame.image].header;
-            let area = pack.manifest.preprocessing.area(GridSize::new(header.columns, header.rows));
+            let area = area(pack, &study.images[top.frame.image]);
             reading.explanations.push(FrameExplanation { frame: top.frame, map, area, faithfulness });
         }
         reading.spent.explain += started.elapsed();
@@ -405,7 +408,7 @@ impl Best {
     }
 }
 
-/// The frames that the program was made for; those of other images are put down as refused.
+/// The frames that the program was made for, slices in the order in which they lie; others are put down as refused.
 fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> Vec<FrameRef> {
     let mut frames = Vec::new();
     for (image, file) in study.images.iter().enumerate() {
@@ -421,6 +424,15 @@ fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> V
             }),
         }
     }
+    let arranged = series::arrange(&study.images, frames, &program.pack.manifest.intended_use.planes);
+    reading.frames.extend(arranged.left_out.into_iter().map(|(frame, why)| FrameOutcome {
+        frame,
+        out_of_distribution: None,
+        logits: vec![],
+        refused: Some(why),
+    }));
+    reading.warnings.extend(arranged.unseen);
+    let mut frames = arranged.frames;
     if frames.len() > FRAMES {
         let all = frames.len();
         reading.warnings.push(format!("{FRAMES} of {all} frames were read, evenly over the study"));
@@ -433,6 +445,26 @@ fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> V
 /// own and a probability may move by 0.02 at most. A level of JPEG 2000 is most of its cost; scaled JPEG saves little.
 fn oversampling(file: &ImageFile) -> f64 {
     if read::is_jpeg_2000(&file.header.transfer_syntax) { 1.5 } else { 3.0 }
+}
+
+/// The part of a file's frames that the pack takes; none where it takes all.
+fn part(pack: &Pack, file: &ImageFile) -> Option<Region> {
+    if pack.manifest.preprocessing.region == PictureRegion::Whole {
+        return None;
+    }
+    let size = GridSize::new(file.header.columns, file.header.rows);
+    let usable = file.header.ultrasound_regions.iter().filter(|region| region.lies_in(size));
+    usable.max_by_key(|region| region.size.pixels()).copied()
+}
+
+/// The part of a file's frames that a map spans, in widths and heights of the frame.
+fn area(pack: &Pack, file: &ImageFile) -> [f64; 4] {
+    let whole = GridSize::new(file.header.columns, file.header.rows);
+    let Some(part) = part(pack, file) else { return pack.manifest.preprocessing.area(whole) };
+    let [left, top, right, bottom] = part.share_of(whole);
+    let within = pack.manifest.preprocessing.area(part.size);
+    let (across, down) = (|x: f64| left + x * (right - left), |y: f64| top + y * (bottom - top));
+    [across(within[0]), down(within[1]), across(within[2]), down(within[3])]
 }
 
 /// The resolution that the pack needs of a file.

@@ -9,7 +9,9 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
 use dicom_object::{InMemDicomObject, mem::InMemElement};
 use dicom_transfer_syntax_registry::entries;
-use overread_domain::{Channels, GridSize, Identified, ImageGrid, ModalityTransform, Photometric, Samples};
+use overread_domain::{
+    Channels, GridSize, Identified, ImageGrid, ModalityTransform, Photometric, PlaneGeometry, Samples,
+};
 
 use super::codec::host::{CodecHost, Expected};
 use super::codec::stream::{JpegColour, StreamInfo, StreamKind, inspect, without_padding};
@@ -103,6 +105,11 @@ impl DicomFile {
     /// The data set before the pixel data, for writers that file a result with the patient.
     pub fn dataset(&self) -> &Identified<InMemDicomObject> {
         &self.object
+    }
+
+    /// Where a frame lies in the patient; none where the object does not tell.
+    pub fn geometry(&self, frame: u32) -> Option<PlaneGeometry> {
+        FrameView::new(self.object.reveal(), frame).geometry()
     }
 
     /// Decodes one frame, counted from 0.

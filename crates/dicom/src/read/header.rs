@@ -5,7 +5,7 @@ use std::fmt;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use overread_domain::{Sex, Uid};
+use overread_domain::{GridSize, Region, Sex, Uid};
 
 use super::{Tolerance, values};
 
@@ -58,6 +58,8 @@ pub struct Header {
     pub manufacturer: Option<String>,
     /// Manufacturer's Model Name (0008,1090).
     pub model: Option<String>,
+    /// Where an ultrasound picture shows the body in two dimensions (Region Spatial Format 1, PS3.3 §C.8.5.5), as the file says.
+    pub ultrasound_regions: Vec<Region>,
     /// What was read although the standard does not allow it.
     pub tolerances: Vec<Tolerance>,
 }
@@ -82,7 +84,7 @@ impl fmt::Debug for Header {
 
 impl Header {
     /// The header of a picture that is no DICOM object.
-    pub(crate) fn of_photograph(format: &str, columns: u32, rows: u32, samples: u16, bits: u16) -> Self {
+    pub fn of_photograph(format: &str, columns: u32, rows: u32, samples: u16, bits: u16) -> Self {
         Self {
             sop_class_uid: None,
             sop_instance_uid: None,
@@ -106,6 +108,7 @@ impl Header {
             bits_stored: bits,
             manufacturer: None,
             model: None,
+            ultrasound_regions: Vec::new(),
             tolerances: Vec::new(),
         }
     }
@@ -131,10 +134,25 @@ impl Header {
             patient_sex: sex(object),
             manufacturer: text(tags::MANUFACTURER),
             model: text(tags::MANUFACTURER_MODEL_NAME),
+            ultrasound_regions: values::items(object, tags::SEQUENCE_OF_ULTRASOUND_REGIONS)
+                .iter()
+                .filter_map(ultrasound_region)
+                .collect(),
             tolerances,
             ..Self::of_photograph("", 0, 0, 0, 0)
         }
     }
+}
+
+/// The region of an item that shows the body in two dimensions; its last pixels belong to it.
+fn ultrasound_region(item: &InMemDicomObject) -> Option<Region> {
+    let whole = |tag| values::whole(item, tag);
+    let flat = whole(tags::REGION_SPATIAL_FORMAT) == Some(1);
+    let (left, top) = (whole(tags::REGION_LOCATION_MIN_X0)?, whole(tags::REGION_LOCATION_MIN_Y0)?);
+    let long = |last: u32, first: u32| last.checked_sub(first)?.checked_add(1);
+    let columns = long(whole(tags::REGION_LOCATION_MAX_X1)?, left)?;
+    let rows = long(whole(tags::REGION_LOCATION_MAX_Y1)?, top)?;
+    flat.then_some(Region { left, top, size: GridSize::new(columns, rows) })
 }
 
 fn uid(object: &InMemDicomObject, tag: Tag, tolerances: &mut Vec<Tolerance>) -> Option<Uid> {

@@ -36,7 +36,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use overread_domain::{GridSize, ImageGrid};
+use overread_domain::{GridSize, ImageGrid, PlaneGeometry};
 
 pub use codec::host::{CodecHost, CodecLimits};
 pub use codec::worker::codec_worker_main;
@@ -84,6 +84,14 @@ impl Opened {
     /// How many frames can be decoded; zero where the object holds no image.
     pub fn frames(&self) -> u32 {
         self.header().frames
+    }
+
+    /// Where a frame lies in the patient; none where the file does not tell.
+    pub fn geometry(&self, frame: u32) -> Option<PlaneGeometry> {
+        match self {
+            Self::Dicom(file) => file.geometry(frame),
+            Self::Photograph(_) => None,
+        }
     }
 
     /// Decodes one frame, counted from 0.
