@@ -272,7 +272,8 @@ pub fn json_schema() -> serde_json::Value {
     schema
 }
 
-/// Reads a study under each program that takes it; under all of them if they were `named`, so that each says why not.
+/// Reads a study under each program that takes it; under all of them if they were `named`, so that each says why not. A photograph does not
+/// say what it shows, so every program for photographs is asked; those to which it is strange are left out where another knows it.
 pub fn read_study(
     reader: &mut Reader,
     study: &Study,
@@ -284,7 +285,13 @@ pub fn read_study(
         return vec![];
     }
     let takes = |p: &&Program| named || study.images.iter().any(|image| p.accepts(image).is_ok());
-    programs.iter().filter(takes).map(|p| reader.read(study, p, options)).collect()
+    let mut readings: Vec<_> =
+        programs.iter().filter(takes).map(|p| reader.read(study, p, options)).collect();
+    let answers = |r: &Result<Reading, ReadingError>| r.as_ref().is_ok_and(|r| r.not_assessed.is_none());
+    if !named && study.images.iter().all(|image| image.photograph) && readings.iter().any(answers) {
+        readings.retain(|r| r.is_err() || answers(r));
+    }
+    readings
 }
 
 impl StudyResult {
