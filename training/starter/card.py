@@ -62,7 +62,7 @@ def evidence_table(validation):
     for f in validation["findings"]:
         cases, images, reliable = f["cases"], f["images"], f["reliability"] or {}
         lines.append(f"| {f['label']}{' (experimental)' if f['experimental'] else ''} | {cases['positives']} / {cases['assessed']} | {number(cases['auroc'])} | "
-                     f"{number(images['auroc']) if images else 'same'} | {reliable.get('brier', float('nan')):.3f} | {reliable.get('expected_calibration_error', float('nan')):.3f} |")
+                     f"{number(images['auroc']) if images else 'same'} | " + " | ".join(f"{reliable[key]:.3f}" if key in reliable else "a score" for key in ("brier", "expected_calibration_error")) + " |")
     return lines
 
 

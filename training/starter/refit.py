@@ -44,6 +44,10 @@ def refit(network, program, data, parts):
     found = scale.transform(found)
     with torch.no_grad():
         for index, truth in enumerate(label.T):
+            if truth.min() == truth.max():
+                # All patients with it are in the fold that is left out: nothing is known of it here.
+                network.head.weight[index], network.head.bias[index] = 0, -4
+                continue
             fit = LogisticRegression(C=PENALTY, max_iter=1000, class_weight="balanced").fit(found, truth)
             weight = fit.coef_[0] / scale.scale_
             network.head.weight[index] = torch.from_numpy(weight.astype(np.float32))
