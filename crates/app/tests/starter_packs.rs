@@ -35,7 +35,11 @@ fn folders() -> Vec<PathBuf> {
 fn trusted(folder: &Path) -> Arc<Pack> {
     let keys = std::fs::read_to_string(workspace().join("models/trust.toml")).unwrap();
     let pack = Pack::open(folder, &toml::from_str::<TrustList>(&keys).unwrap()).unwrap();
-    assert!(matches!(pack.standing, Standing::Trusted { .. }), "{} is not signed by a key that we trust", folder.display());
+    assert!(
+        matches!(pack.standing, Standing::Trusted { .. }),
+        "{} is not signed by a key that we trust",
+        folder.display()
+    );
     Arc::new(pack)
 }
 
@@ -98,8 +102,7 @@ fn fused_logits(pack: &Pack, fused: &str, tensor: &Tensor) -> Vec<f64> {
         std::fs::create_dir_all(folder.path().join("models")).unwrap();
         std::fs::copy(pack.root.join(file), folder.path().join(file)).unwrap();
     }
-    let mut metadata: Value =
-        serde_json::from_slice(&pack.file("configs/metadata.json").unwrap()).unwrap();
+    let mut metadata: Value = serde_json::from_slice(&pack.file("configs/metadata.json").unwrap()).unwrap();
     metadata["overread"]["model"] = serde_json::json!({
         "kind": "opaque", "graph": fused, "input": "image", "output": "logits", "activation": "logits"
     });
@@ -119,7 +122,7 @@ fn no_other_pack_reads_the_radiograph_of_a_child() {
         }
         let mut command = overread();
         command.args(["classify", "--format", "jsonl", "--no-explain", "--pack"]).arg(&folder);
-        let output = run(command.arg(support::children()));
+        let output = run(command.args(support::children()));
         let answers = results(&output);
         assert_eq!(answers.len(), 16, "{id}");
         let refused = answers.iter().filter(|a| a["status"] == "not-assessed").count();
