@@ -157,9 +157,9 @@ fn files_that_may_not_be_read_are_named() {
 
 #[test]
 fn a_study_that_no_program_reads_is_not_assessed_and_says_so() {
-    let mr = samples().join("data_store/data/693_UNCI.dcm");
+    let ultrasound = samples().join("data_store/data/US1_UNCI.dcm");
     let mut command = overread();
-    let output = run(command.arg("classify").arg(mr).args(["--format", "jsonl"]));
+    let output = run(command.arg("classify").arg(ultrasound).args(["--format", "jsonl"]));
     let answer = &results(&output)[0];
     assert_eq!(
         (&answer["status"], &answer["reason"]["code"]),

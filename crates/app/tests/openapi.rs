@@ -36,7 +36,16 @@ fn ask(address: &str, token: Option<&str>) {
     if let Some(token) = token {
         command.args(["--header", &format!("Authorization: Bearer {token}")]);
     }
-    let output = command.output().unwrap_or_else(|e| panic!("schemathesis: {e}; run ./x setup"));
+    let mut run = || command.output().unwrap_or_else(|e| panic!("schemathesis: {e}; run ./x setup"));
+    // CPython up to 3.11.7 now and then fails inside `ast.parse` (gh-106905), which says nothing of us: the question is put again.
+    let its_own =
+        |said: &[u8]| String::from_utf8_lossy(said).contains("AST constructor recursion depth mismatch");
+    let mut output = run();
+    for _ in 0..2 {
+        if its_own(&output.stdout) {
+            output = run();
+        }
+    }
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{address}: {said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("No issues found"), "{said}");

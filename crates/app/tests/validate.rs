@@ -207,7 +207,11 @@ fn wrong_labels_are_told_in_words() {
         "who somebody is stays out of a record"
     );
     assert!(with(&["--where", "sex=x"]).contains("no row is left"));
-    assert!(labelled.refused(&[&folder, "--program", "nothing"]).contains("there are: cxr-pneumonia"));
+    assert!(
+        labelled
+            .refused(&[&folder, "--program", "nothing"])
+            .contains("there are: brain-mri-tumour, cxr-pneumonia")
+    );
     let good = fs::read_to_string(labelled.labels()).unwrap();
     let twice = format!("{good}\n{}", good.lines().nth(1).unwrap());
     fs::write(labelled.labels(), twice).unwrap();
