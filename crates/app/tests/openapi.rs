@@ -37,7 +37,7 @@ fn ask(address: &str, token: Option<&str>) {
         command.args(["--header", &format!("Authorization: Bearer {token}")]);
     }
     let mut run = || command.output().unwrap_or_else(|e| panic!("schemathesis: {e}; run ./x setup"));
-    // CPython up to 3.11.7 now and then fails inside `ast.parse` (gh-106905), which says nothing of us: the question is put again.
+    // CPython 3.11 now and then fails inside `ast.parse` with a SystemError, which says nothing of us: the question is put again.
     let its_own =
         |said: &[u8]| String::from_utf8_lossy(said).contains("AST constructor recursion depth mismatch");
     let mut output = run();
