@@ -53,6 +53,7 @@ pub fn arrange(images: &[ImageFile], frames: Vec<FrameRef>, planes: &[Plane]) ->
         arrangement.frames = loose;
         return arrangement;
     }
+    let placeless = loose.clone();
     arrangement.leave_out(
         loose,
         "no-geometry",
@@ -69,6 +70,7 @@ pub fn arrange(images: &[ImageFile], frames: Vec<FrameRef>, planes: &[Plane]) ->
         );
     }
     arrangement.read_largest(images, wanted);
+    arrangement.tell_lost(images, &placeless);
     arrangement
 }
 
@@ -76,6 +78,18 @@ impl Arrangement {
     fn leave_out(&mut self, frames: Vec<FrameRef>, code: &str, message: &str) {
         let why = NotAssessed { code: code.into(), message: message.into() };
         self.left_out.extend(frames.into_iter().map(|frame| (frame, why.clone())));
+    }
+
+    /// Slices of the series that is read which do not tell where they lie may be of any place of it; a report of another series is none.
+    fn tell_lost(&mut self, images: &[ImageFile], placeless: &[FrameRef]) {
+        let series = |frame: &FrameRef| &images[frame.image].header.series_instance_uid;
+        let Some(read) = self.frames.first().map(series) else { return };
+        let lost = placeless.iter().filter(|frame| series(frame) == read).count();
+        if lost > 0 {
+            self.unseen.push(format!(
+                "{lost} slices of the series that was read do not tell where they lie and were left out"
+            ));
+        }
     }
 
     /// Reads the stack with the most slices; the first of those that are level.
@@ -169,11 +183,17 @@ impl Stack {
         self.slices.windows(2).filter_map(gap).collect()
     }
 
-    /// How far another stack of the same plane reaches beyond this one, where it does by more than a slice.
+    /// How far another stack of the same plane reaches beyond this one, where it does by more than a slice or cannot be told.
     fn does_not_cover(&self, other: &Stack, step: Option<f64>) -> Option<String> {
         let frame = |stack: &Stack| stack.slices[0].geometry.frame_of_reference.clone();
-        if self.plane != other.plane || frame(self) != frame(other) {
+        if self.plane != other.plane {
             return None;
+        }
+        if frame(self) != frame(other) {
+            return Some(format!(
+                "another series with {} slices has a Frame of Reference of its own: whether it reaches beyond the one that was read is not known",
+                other.slices.len()
+            ));
         }
         let places = |stack: &Stack| {
             let along = stack.slices.iter().map(|s| self.place(s));

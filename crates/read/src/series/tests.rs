@@ -142,3 +142,21 @@ fn what_tells_no_place_stays_as_it_came() {
     let broken = vec![slice("1.1", 0.0, [0.0; 6]), slice("1.1", 5.0, [f64::NAN; 6])];
     assert_eq!(order(&arranged(&broken, &[])), [0, 1]);
 }
+
+#[test]
+fn a_slice_of_the_series_without_a_place_is_not_ruled_out() {
+    let mut images = stack("1.1", [0.0, 5.0, 10.0, 15.0]);
+    images[1].slices.clear();
+    let found = arranged(&images, &[]);
+    assert_eq!(codes(&found), [(1, "no-geometry")]);
+    assert!(found.unseen.iter().any(|why| why.contains("1 slices of the series")), "{:?}", found.unseen);
+}
+
+#[test]
+fn a_series_that_cannot_be_compared_is_told() {
+    let mut images = stack("1.1", [0.0, 5.0, 10.0]);
+    images.extend(stack("1.2", [0.0, 5.0]));
+    images[3..].iter_mut().for_each(|i| i.slices[0].frame_of_reference = Uid::parse("1.9").ok());
+    let found = arranged(&images, &[]);
+    assert!(found.unseen[0].contains("Frame of Reference"), "{:?}", found.unseen);
+}
