@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use overread_dicom::read::{CodecHost, CodecLimits, Limits};
+use overread_dicom::read::Limits;
 use overread_dicom::write::Stamp;
 use overread_domain::sentence;
 use overread_infer::Runtime;
@@ -15,8 +15,8 @@ use overread_read::artifacts::ArtifactFolder;
 use overread_read::reader::{Options, Reader};
 use overread_read::{Program, Status, Study, StudyResult, Workers, batch, find_studies};
 
-use crate::cli::{CODEC_WORKER, ClassifyArgs, Format, Shared};
-use crate::{SOME_FAILED, library, page, table};
+use crate::cli::{ClassifyArgs, Format, Shared};
+use crate::{SOME_FAILED, children, library, page, table};
 
 pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
     let library = library::onnxruntime(shared)?;
@@ -38,7 +38,7 @@ pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
     bar.expect(studies.len());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::split(args.workers.map_or(cores, usize::from), studies.len());
-    let binary = std::env::current_exe().context("the binary does not know where it lies")?;
+    let hosts = children::hosts()?;
     let numbered: Vec<(usize, &Study)> = studies.iter().enumerate().collect();
     let options =
         Options { explain: !args.no_explain, faithfulness: args.faithfulness, full_decode: args.full_decode };
@@ -47,8 +47,12 @@ pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
         &numbered,
         workers.readers,
         || {
-            let codec = CodecHost::new(binary.clone(), vec![CODEC_WORKER.into()], CodecLimits::default());
-            Ok::<_, anyhow::Error>(Reader::new(runtime.clone(), codec, limits.clone(), workers.threads_each))
+            Ok::<_, anyhow::Error>(Reader::new(
+                runtime.clone(),
+                hosts(),
+                limits.clone(),
+                workers.threads_each,
+            ))
         },
         |reader, (index, study)| answer(reader, *index, study, &programs, options, args),
         |result| {

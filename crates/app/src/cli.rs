@@ -8,9 +8,6 @@ use overread_http::Scope;
 
 use crate::ask::{Reach, Role};
 
-/// First argument of the child process that runs the C codecs.
-pub const CODEC_WORKER: &str = "codec-worker";
-
 /// A second reading of medical images: findings with calibrated probabilities, explanations and standard reports.
 /// Not for clinical use without local validation.
 #[derive(Parser)]

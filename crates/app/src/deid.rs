@@ -22,7 +22,7 @@ use overread_read::intake;
 use serde_json::json;
 
 use crate::cli::{DeidArgs, Shared};
-use crate::{SOME_FAILED, library, roles, table};
+use crate::{SOME_FAILED, children, library, table};
 
 pub fn run(shared: &Shared, args: &DeidArgs) -> Result<ExitCode> {
     let found = originals(args)?;
@@ -70,7 +70,7 @@ fn gate(shared: &Shared, args: &DeidArgs, profile: Profile) -> Result<Gate> {
     if policy.second_look && second_look.is_none() {
         bail!("Tesseract, which reads the outgoing pixels, is missing; install it, or say --no-second-look");
     }
-    let eyes = Eyes { detection, second_look, codec: roles::codec_factory()? };
+    let eyes = Eyes { detection, second_look, codec: children::hosts()? };
     // Whole slides are larger than what is read for a finding; pixel data go by in pieces.
     let limits = Limits { file_bytes: u64::MAX, ..Limits::default() };
     Ok(Gate::by_profile(profile, key, policy, eyes, limits)?)

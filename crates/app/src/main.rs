@@ -1,6 +1,7 @@
 //! The `overread` binary: command line and wiring; it has no rule of its own.
 
 mod ask;
+mod children;
 mod classify;
 mod cli;
 mod client;
@@ -37,9 +38,8 @@ pub const SOME_FAILED: u8 = 3;
 pub const REFUSED: u8 = 78;
 
 fn main() -> ExitCode {
-    // The codec child comes first: it must not parse, read or log anything of ours.
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == cli::CODEC_WORKER) {
-        return overread_dicom::read::codec_worker_main();
+    if let Some(ended) = children::serve() {
+        return ended;
     }
     let cli = Cli::parse();
     let telemetry = match telemetry::start(cli.command.default_log(), cli.command.service_name()) {

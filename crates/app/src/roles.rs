@@ -1,17 +1,15 @@
 //! `overread edge` and `overread service`: one role in this process.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use overread_deid::Detection;
-use overread_dicom::read::{CodecHost, CodecLimits};
 use overread_domain::{Clock, sentence};
 use overread_edge::{Edge, LinkConfig};
 
-use crate::cli::{CODEC_WORKER, RoleArgs, Shared};
+use crate::cli::{RoleArgs, Shared};
 use crate::config::Config;
-use crate::library;
+use crate::{children, library};
 
 /// Runs the hospital's role until it is told to end.
 pub fn edge(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
@@ -19,7 +17,7 @@ pub fn edge(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
     let (edge, link): (overread_edge::Config, LinkConfig) =
         (config.section("edge")?, config.section("link")?);
     let offset = i16::try_from(chrono::Local::now().offset().local_minus_utc() / 60).unwrap_or(0);
-    let codec = codec_factory()?;
+    let codec = children::hosts()?;
     let detection = detection(shared, &config, &edge)?;
     runtime()?.block_on(async move {
         let shutdown = shutdown()?;
@@ -60,17 +58,11 @@ pub fn service(shared: &Shared, args: &RoleArgs) -> Result<ExitCode> {
         }
     }
     let onnxruntime = library::runtime(shared)?;
-    let codec = codec_factory()?;
+    let codec = children::hosts()?;
     runtime()?.block_on(async move {
         overread_service::run(service, packs, onnxruntime, codec, shutdown()?).await?;
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// Makes hosts of the codecs' child, which is this binary.
-pub fn codec_factory() -> Result<Arc<dyn Fn() -> CodecHost + Send + Sync>> {
-    let binary = std::env::current_exe().context("the binary does not know where it lies")?;
-    Ok(Arc::new(move || CodecHost::new(binary.clone(), vec![CODEC_WORKER.into()], CodecLimits::default())))
 }
 
 /// Runs one command to its end.

@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use overread_dicom::read::{self, CodecHost, CodecLimits, Limits, Opened, Resolution};
+use overread_dicom::read::{self, Limits, Opened, Resolution};
 use overread_dicom::write::wrap::{DxGeometry, wrap_radiograph};
 use overread_dicom::write::{ContentUids, GreyPixels, WrapHeader, to_part10};
 use overread_domain::{Channels, CodedConcept, ImageGrid, PixelSpacing, Samples};
 use sha2::{Digest, Sha256};
 
+use crate::children;
 use crate::classify::now;
-use crate::cli::{CODEC_WORKER, WrapArgs};
+use crate::cli::WrapArgs;
 
 pub fn run(args: &WrapArgs) -> Result<ExitCode> {
     let place = || args.picture.display().to_string();
@@ -18,8 +19,10 @@ pub fn run(args: &WrapArgs) -> Result<ExitCode> {
     if matches!(opened, Opened::Dicom(_)) {
         bail!("{} is DICOM already", place());
     }
-    let binary = std::env::current_exe().context("the binary does not know where it lies")?;
-    let mut codec = CodecHost::new(binary, vec![CODEC_WORKER.into()], CodecLimits::default());
+    if matches!(opened, Opened::Slide(_)) {
+        bail!("{} is a whole slide, which classify reads as it is", place());
+    }
+    let mut codec = children::hosts()?();
     let grid = opened.decode(0, Resolution::Full, &mut codec).with_context(place)?;
     let bytes = std::fs::read(&args.picture).with_context(place)?;
     let mut header = WrapHeader::new(ContentUids::of_picture(&Sha256::digest(&bytes)), now());

@@ -39,6 +39,7 @@ fn clean(
     let start = Instant::now();
     let file = match open(Path::new(path), &Limits::default())? {
         Opened::Dicom(file) => file,
+        Opened::Slide(_) => return Err("a whole slide".into()),
         Opened::Photograph(photograph) => {
             let grid = photograph.decode(0, Resolution::Full, host)?;
             let regions = remover.find(&grid, 0)?;

@@ -69,7 +69,7 @@ impl Deidentifier {
     ) -> Result<Verdict, DeidError> {
         match open(original, limits)? {
             Opened::Dicom(file) => self.write_opened(&file, pixels, out),
-            Opened::Photograph(_) => Err(DeidError::Photograph),
+            Opened::Photograph(_) | Opened::Slide(_) => Err(DeidError::Photograph),
         }
     }
 

@@ -72,7 +72,7 @@ impl Pseudonymiser {
     ) -> Result<Pseudonymous, DeidError> {
         match open(original, limits)? {
             Opened::Dicom(file) => self.write_opened(&file, out),
-            Opened::Photograph(_) => Err(DeidError::Photograph),
+            Opened::Photograph(_) | Opened::Slide(_) => Err(DeidError::Photograph),
         }
     }
 

@@ -27,7 +27,7 @@ fn remover() -> TextRemover {
 fn dicom(path: &Path) -> DicomFile {
     match open(path, &Limits::default()).unwrap() {
         Opened::Dicom(file) => file,
-        Opened::Photograph(_) => panic!("{} is a photograph", path.display()),
+        Opened::Photograph(_) | Opened::Slide(_) => panic!("{} is a photograph", path.display()),
     }
 }
 

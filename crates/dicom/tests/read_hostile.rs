@@ -76,7 +76,7 @@ fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
 fn whole(bytes: &[u8]) -> Result<(), ReadError> {
     match opened(bytes.to_vec())? {
         Opened::Dicom(file) => file.check_whole(),
-        Opened::Photograph(_) => panic!("a photograph"),
+        Opened::Photograph(_) | Opened::Slide(_) => panic!("a photograph"),
     }
 }
 

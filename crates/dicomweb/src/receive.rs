@@ -119,7 +119,9 @@ fn check(
 ) -> Arrived {
     let object = match read::open(file.path(), limits) {
         Ok(Opened::Dicom(object)) => object,
-        Ok(Opened::Photograph(_)) => return Arrived::Refused(None, FailureReason::CannotUnderstand),
+        Ok(Opened::Photograph(_) | Opened::Slide(_)) => {
+            return Arrived::Refused(None, FailureReason::CannotUnderstand);
+        }
         Err(error) => {
             tracing::info!(error = %sentence(&error), "STOW-RS: a part was refused");
             return Arrived::Refused(None, FailureReason::CannotUnderstand);

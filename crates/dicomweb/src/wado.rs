@@ -124,7 +124,7 @@ impl Shared {
         blocking(move || {
             match overread_dicom::read::open(&file.path, &limits).map_err(|e| Problem::read(&e))? {
                 Opened::Dicom(object) => Ok(Instance { object: Arc::new(object), file: Arc::new(file) }),
-                Opened::Photograph(_) => {
+                Opened::Photograph(_) | Opened::Slide(_) => {
                     Err(Problem::not_acceptable("the archive holds a picture that is no DICOM object"))
                 }
             }

@@ -19,7 +19,7 @@ const OCTETS: &str = "multipart/related; type=\"application/octet-stream\"";
 fn dicom(bytes: Vec<u8>) -> overread_dicom::read::DicomFile {
     match open_bytes(bytes, &Limits::default()).unwrap() {
         Opened::Dicom(object) => object,
-        Opened::Photograph(_) => panic!("a photograph"),
+        Opened::Photograph(_) | Opened::Slide(_) => panic!("a photograph"),
     }
 }
 

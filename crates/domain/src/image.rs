@@ -255,6 +255,24 @@ pub struct ImageGrid {
 }
 
 impl ImageGrid {
+    /// A colour picture of 8-bit samples, three a pixel, that has no place in the patient.
+    pub const fn of_rgb(size: GridSize, rgb: Vec<u8>) -> Self {
+        Self {
+            size,
+            full_size: size,
+            phase: 0.0,
+            channels: Channels::Rgb,
+            samples: Samples::U8(rgb),
+            photometric: Photometric::Rgb,
+            bits_stored: 8,
+            modality: ModalityTransform::Identity,
+            voi: Vec::new(),
+            padding: None,
+            spacing: None,
+            geometry: None,
+        }
+    }
+
     /// A part of the picture as a picture of its own, without a place in the patient. The grid was decoded in full and the region lies
     /// in it; otherwise the whole picture comes back.
     pub fn cropped(self, region: Region) -> Self {

@@ -92,7 +92,9 @@ const KEPT: [Tag; 37] = [
 pub fn describe(file: &Path, source: &str, limits: &Limits) -> Result<Description, String> {
     let opened = match read::open(file, limits).map_err(|e| sentence(&e))? {
         Opened::Dicom(opened) => opened,
-        Opened::Photograph(_) => return Err("this is a picture, not a DICOM object".into()),
+        Opened::Photograph(_) | Opened::Slide(_) => {
+            return Err("this is a picture, not a DICOM object".into());
+        }
     };
     // What a sender cut short is refused while it still can send it again.
     opened.check_whole().map_err(|e| sentence(&e))?;

@@ -8,12 +8,7 @@ impl FindingSpec {
     /// The finding that a logit stands for, at a prevalence (the pack's reference prevalence if none is stated).
     pub fn finding(&self, logit: f64, prevalence: Option<Probability>) -> Finding {
         let mut finding = self.unanswered();
-        let Some(calibration) = self.calibration else {
-            // Not calibrated: it is called a score, and no decision follows from it.
-            finding.score = Some(Probability::from_logit(logit).get());
-            finding.decision = Decision::Indeterminate;
-            return finding;
-        };
+        let Some(calibration) = self.calibration else { return self.uncalibrated(logit) };
         let from = calibration.reference_prevalence;
         let to = prevalence.unwrap_or(from);
         let p = Probability::from_logit(calibration.slope * logit + calibration.intercept);
@@ -24,6 +19,14 @@ impl FindingSpec {
         // Decided before the shift: the decision rests on the evidence and does not move by rounding.
         finding.decision =
             Finding::decide(p, self.rule_out.map(|t| t.probability), self.rule_in.map(|t| t.probability));
+        finding
+    }
+
+    /// The finding of a logit for which there is no calibration: it is called a score, and no decision follows from it.
+    pub fn uncalibrated(&self, logit: f64) -> Finding {
+        let mut finding = self.unanswered();
+        finding.score = Some(Probability::from_logit(logit).get());
+        finding.decision = Decision::Indeterminate;
         finding
     }
 

@@ -48,6 +48,9 @@ pub struct Manifest {
     /// From pictures to one answer a study.
     #[serde(default)]
     pub aggregation: Aggregation,
+    /// How whole slides are read; a pack without reads none.
+    #[serde(default)]
+    pub slides: Option<SlideUse>,
     /// Its labels, in the order of the graph's outputs.
     pub findings: Vec<FindingSpec>,
     /// When a picture is not like anything it knows.
@@ -77,6 +80,16 @@ pub struct IntendedUse {
     /// Whether it reads photographs (files that are not DICOM).
     #[serde(default)]
     pub photographs: bool,
+}
+
+/// How a pack reads whole slides: in tiles, which are joined as pictures of a study are.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct SlideUse {
+    /// Side of a tile in micrometres: the tensor's pixels times the micrometres a pixel that the pack was trained at.
+    pub tile_microns: f64,
+    /// Whether calibration and thresholds were made on whole slides. Where they were made on tiles, each tile has a probability, and
+    /// what the slide comes to is a score.
+    pub calibrated: bool,
 }
 
 /// Licence terms, readable by machines.
@@ -381,6 +394,9 @@ impl Manifest {
         }
         if self.findings.is_empty() {
             return Err("overread.findings is empty: a pack answers at least one".into());
+        }
+        if self.slides.is_some_and(|s| !(s.tile_microns > 0.0 && s.tile_microns <= 1e5)) {
+            return Err("overread.slides.tile_microns lies above 0 and is at most 100000".into());
         }
         self.preprocessing.check()?;
         self.findings.iter().try_for_each(FindingSpec::check)

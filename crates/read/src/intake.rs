@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use overread_dicom::read::{self, Header, Limits, Opened};
+use overread_dicom::read::{self, Header, Limits, Opened, is_whole_slide};
 use overread_domain::{PlaneGeometry, Sex, Uid, sentence};
 use sha2::{Digest, Sha256};
 
@@ -20,8 +20,10 @@ pub struct ImageFile {
     pub header: Header,
     /// Where each frame lies in the patient, up to the first of which the file does not tell it.
     pub slices: Vec<PlaneGeometry>,
-    /// Not a DICOM file.
+    /// A photograph: neither a DICOM file nor a slide.
     pub photograph: bool,
+    /// A whole slide, or a level of one.
+    pub slide: bool,
 }
 
 /// A study as it was found, or a file that is none.
@@ -62,7 +64,7 @@ impl Study {
                 Ok(opened) => {
                     let mut header = opened.header().clone();
                     overrides.fill(&mut header);
-                    let photograph = matches!(opened, Opened::Photograph(_));
+                    let (photograph, slide) = kind(&opened);
                     study.images.push(ImageFile {
                         path: path.clone(),
                         name,
@@ -70,6 +72,7 @@ impl Study {
                         header,
                         slices: slices(&opened),
                         photograph,
+                        slide,
                     });
                 }
                 Err(e) => study.lost.push(format!("{name}: {}", sentence(&e))),
@@ -141,11 +144,25 @@ pub fn find_studies(paths: &[PathBuf], limits: &Limits) -> Vec<Study> {
 fn open(path: &Path, limits: &Limits) -> Result<(Option<Uid>, ImageFile), String> {
     let opened = read::open(path, limits).map_err(|e| sentence(&e))?;
     let header = opened.header().clone();
-    let photograph = matches!(opened, Opened::Photograph(_));
-    let uid = if photograph { Some(photograph_uid(path)?) } else { header.study_instance_uid.clone() };
+    let (photograph, slide) = kind(&opened);
+    let uid = match &opened {
+        Opened::Dicom(_) => header.study_instance_uid.clone(),
+        Opened::Photograph(_) => Some(photograph_uid(path)?),
+        // Gigabytes are not read to name it.
+        Opened::Slide(_) => Some(uid_of_path(path)),
+    };
     let name = path.display().to_string();
     let slices = slices(&opened);
-    Ok((uid, ImageFile { path: path.to_owned(), name, position: 0, header, slices, photograph }))
+    Ok((uid, ImageFile { path: path.to_owned(), name, position: 0, header, slices, photograph, slide }))
+}
+
+/// Whether a file is a photograph, and whether it is a slide.
+fn kind(opened: &Opened) -> (bool, bool) {
+    match opened {
+        Opened::Photograph(_) => (true, false),
+        Opened::Slide(_) => (false, true),
+        Opened::Dicom(file) => (false, is_whole_slide(file.header())),
+    }
 }
 
 fn slices(opened: &Opened) -> Vec<PlaneGeometry> {

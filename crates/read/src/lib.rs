@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`intake`] finds studies among files, [`program`] tells which of them a program reads,
 //! [`series`] which slices and in which order, [`reader`] reads one, [`batch`] reads many in parallel and in order, [`result`] is the answer as JSON,
-//! [`overlay`] is the answer as a picture, [`pictures`] are all of a reading's, [`artifacts`] files it as DICOM objects.
+//! [`slide`] reads whole slides in tiles, [`overlay`] is the answer as a picture, [`pictures`] are all of a reading's, [`artifacts`] files it as DICOM objects.
 //!
 //! No sockets, no databases, no HTTP.
 
@@ -15,6 +15,7 @@ pub mod program;
 pub mod reader;
 pub mod result;
 pub mod series;
+pub mod slide;
 
 pub use batch::Workers;
 pub use intake::{Overrides, Study, find_studies};

@@ -105,7 +105,9 @@ fn covered(
     map: &Explanation,
     [left, top, right, bottom]: [f64; 4],
 ) -> Vec<u8> {
-    let most = map.values.iter().copied().fold(0f32, f32::max);
+    // What tiles say lies between 0 and 1 by itself.
+    let tiles = map.method == crate::slide::TILES;
+    let most = if tiles { 1.0 } else { map.values.iter().copied().fold(0f32, f32::max) };
     let mut out = panel.to_vec();
     if most <= 0.0 {
         return out;
@@ -165,6 +167,7 @@ fn caption(reading: &Reading, map: Option<&Explanation>) -> Vec<(String, Rgb888)
             "class-activation-map" => {
                 "right: what spoke for it (class-activation map, coarse; not a localisation)"
             }
+            crate::slide::TILES => "right: what each tile says by itself, 0 to 1; not a localisation",
             _ => "right: what spoke for it (occlusion map, coarse; not a localisation)",
         };
         lines.push((format!("{}, {what}", map.label), Rgb888::new(190, 190, 190)));

@@ -118,6 +118,15 @@ fn picture(
     map: Option<&FrameExplanation>,
 ) -> Result<Option<Picture>, InferError> {
     let file = &study.images[frame.image];
+    if file.slide {
+        return match reader.slide_picture(study, frame.image, PANEL) {
+            Ok(grid) => Ok(Some(overlay::draw(&grid, reading, map)?)),
+            Err(e) => {
+                tracing::warn!("a slide cannot be shown: {}", sentence(&e));
+                Ok(None)
+            }
+        };
+    }
     let (columns, rows) = (file.header.columns.max(1), file.header.rows.max(1));
     let scale = f64::from(PANEL) / f64::from(columns.max(rows));
     let side = |n: u32| ((f64::from(n) * scale.min(1.0)).round() as u32).max(1);

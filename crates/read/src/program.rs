@@ -39,7 +39,15 @@ impl Program {
                 refuse("photograph", format!("{} reads DICOM images, not photographs", self.name))
             };
         }
-        self.accepts_header(intended, &image.header)
+        self.accepts_header(intended, &image.header)?;
+        if image.slide && self.pack.manifest.slides.is_none() {
+            let message = format!(
+                "{} reads pictures, not whole slides: its pack does not state the size of a tile",
+                self.name
+            );
+            return refuse("whole-slide", message);
+        }
+        Ok(())
     }
 
     fn accepts_header(&self, intended: &IntendedUse, header: &Header) -> Result<(), NotAssessed> {

@@ -16,6 +16,7 @@ use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality
 use crate::intake::{ImageFile, Study};
 use crate::program::Program;
 use crate::series;
+use crate::slide::{self, SlideMap};
 
 /// Most frames of a study that one program reads; a cine or series is sampled evenly above it.
 const FRAMES: usize = 512;
@@ -59,6 +60,8 @@ pub struct KeyFrame {
     pub frame: FrameRef,
     /// Its logit for the label.
     pub logit: f64,
+    /// The part of it that carried the answer, in pixels; none where all of it did.
+    pub region: Option<Region>,
 }
 
 /// A map, the frame it lies over, and its test.
@@ -89,6 +92,8 @@ pub struct Reading {
     pub explanations: Vec<FrameExplanation>,
     /// What was looked at.
     pub frames: Vec<FrameOutcome>,
+    /// The whole slides that were read, tile by tile.
+    pub slides: Vec<SlideMap>,
     /// Files or frames that could not be read though others could.
     pub warnings: Vec<String>,
     /// Where the time went.
@@ -106,6 +111,7 @@ impl Reading {
             key_frames: vec![vec![]; program.pack.manifest.findings.len()],
             explanations: vec![],
             frames,
+            slides: vec![],
             warnings,
             spent: Spent::default(),
         };
@@ -159,9 +165,9 @@ impl FrameExplanation {
 /// Reads studies, one at a time: one a thread. It keeps a session for each pack it has met.
 pub struct Reader {
     runtime: Runtime,
-    codec: CodecHost,
-    limits: Limits,
-    threads: usize,
+    pub(crate) codec: CodecHost,
+    pub(crate) limits: Limits,
+    pub(crate) threads: usize,
     engines: HashMap<String, Engine>,
     /// Sessions that are being made while the first pictures are decoded.
     coming: HashMap<String, JoinHandle<Result<Engine, InferError>>>,
@@ -191,9 +197,13 @@ impl Reader {
             key_frames: vec![vec![]; pack.manifest.findings.len()],
             explanations: vec![],
             frames: vec![],
+            slides: vec![],
             warnings: study.lost.clone(),
             spent: Spent::default(),
         };
+        if slide::wanted(study, program) {
+            return self.read_slides(study, program, reading);
+        }
         let frames = accepted_frames(study, program, &mut reading);
         let refused_by_header = reading.frames.len();
         if !frames.is_empty() {
@@ -313,7 +323,7 @@ impl Reader {
     }
 
     /// Starts to make the session of a pack, unless there is one.
-    fn prepare(&mut self, pack: &Arc<Pack>) {
+    pub(crate) fn prepare(&mut self, pack: &Arc<Pack>) {
         let key = pack.edition.to_string();
         if !self.engines.contains_key(&key) && !self.coming.contains_key(&key) {
             let (runtime, pack, threads) = (self.runtime.clone(), Arc::clone(pack), self.threads);
@@ -322,7 +332,7 @@ impl Reader {
     }
 
     /// The session of a pack. Keyed by edition: two editions of one lineage may be compared in one run.
-    fn engine(&mut self, pack: &Arc<Pack>) -> Result<&mut Engine, InferError> {
+    pub(crate) fn engine(&mut self, pack: &Arc<Pack>) -> Result<&mut Engine, InferError> {
         let key = pack.edition.to_string();
         if !self.engines.contains_key(&key) {
             self.prepare(pack);
@@ -485,7 +495,7 @@ fn needed(pack: &Pack, file: &ImageFile) -> Resolution {
 }
 
 /// Why the pack should not answer for this picture; none if it should.
-fn stranger(pack: &Pack, output: &ImageOutput) -> Option<NotAssessed> {
+pub(crate) fn stranger(pack: &Pack, output: &ImageOutput) -> Option<NotAssessed> {
     let threshold = pack.manifest.out_of_distribution?.threshold;
     let score = output.out_of_distribution?;
     (score > threshold).then(|| NotAssessed {
@@ -517,7 +527,8 @@ fn conclude(reading: &mut Reading) {
             finding.decision = Decision::Indeterminate;
         }
         reading.findings[label] = finding;
-        let key_frame = |i: usize| KeyFrame { frame: counted[i].frame.clone(), logit: logits[i] };
+        let key_frame =
+            |i: usize| KeyFrame { frame: counted[i].frame.clone(), logit: logits[i], region: None };
         reading.key_frames[label] = answer.carried_by.into_iter().map(key_frame).collect();
     }
 }

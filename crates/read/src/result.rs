@@ -3,9 +3,10 @@
 //! Within version 1 fields are added, never renamed or removed. `docs/schema/overread.result-1.json` is generated from
 //! these types.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use overread_domain::{CodedConcept, Decision, Finding, Uid, sentence};
+use overread_domain::{CodedConcept, Decision, Finding, Region, Uid, sentence};
 use overread_infer::faithfulness::Faithfulness;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,6 +16,7 @@ use crate::program::Program;
 use crate::reader::{
     FrameExplanation, FrameOutcome, KeyFrame, Options, Reader, Reading, ReadingError, Spent, path_of,
 };
+use crate::slide::SlideMap;
 
 /// The name of the schema, the first field of every result.
 pub const SCHEMA: &str = "overread.result/1";
@@ -96,6 +98,28 @@ pub struct ProgramResult {
     pub explanations: Vec<ExplanationRecord>,
     /// What was read and what was refused.
     pub images: Vec<ImageRecord>,
+    /// The whole slides that were read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slides: Vec<SlideRecord>,
+}
+
+/// How a whole slide was read. The map of its tiles is among the explanations; tile by tile it is in the files written.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SlideRecord {
+    /// The file of its full resolution.
+    pub image: PathBuf,
+    /// Columns and rows of its full resolution.
+    pub size: [u32; 2],
+    /// Side of a pixel of the full resolution in micrometres.
+    pub microns_per_pixel: f64,
+    /// Side of a pixel of the level that was read in micrometres.
+    pub read_at_microns_per_pixel: f64,
+    /// Side of a tile in pixels of the full resolution.
+    pub tile_side: f64,
+    /// Tiles with tissue.
+    pub tiles: usize,
+    /// Those of them that do not count, by the reason's code.
+    pub refused: BTreeMap<String, usize>,
 }
 
 /// A pack by name and version.
@@ -159,6 +183,9 @@ pub struct KeyFrameRecord {
     pub frame: u32,
     /// Its logit for this label, before calibration.
     pub logit: f64,
+    /// The part of it that carried the answer, such as a tile of a slide: left, top, columns and rows in pixels of the full resolution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<[u32; 4]>,
 }
 
 /// One map.
@@ -257,8 +284,17 @@ impl FindingRecord {
 
 impl KeyFrameRecord {
     fn new(study: &Study, key: &KeyFrame) -> Self {
-        Self { image: path_of(study, &key.frame), frame: key.frame.frame + 1, logit: key.logit }
+        Self {
+            image: path_of(study, &key.frame),
+            frame: key.frame.frame + 1,
+            logit: key.logit,
+            region: key.region.map(corners),
+        }
     }
+}
+
+fn corners(region: Region) -> [u32; 4] {
+    [region.left, region.top, region.size.columns, region.size.rows]
 }
 
 /// The JSON Schema (draft 2020-12) of [`StudyResult`].
@@ -372,6 +408,7 @@ impl ProgramResult {
                 .collect(),
             explanations: reading.explanations.iter().map(|e| ExplanationRecord::new(study, e)).collect(),
             images: reading.frames.iter().map(|f| ImageRecord::new(study, f)).collect(),
+            slides: reading.slides.iter().map(|s| SlideRecord::new(study, s)).collect(),
         }
     }
 }
@@ -388,6 +425,24 @@ impl ExplanationRecord {
             area: e.area,
             peak: e.peak(),
             faithfulness: e.faithfulness.clone(),
+        }
+    }
+}
+
+impl SlideRecord {
+    fn new(study: &Study, slide: &SlideMap) -> Self {
+        let mut refused = BTreeMap::new();
+        for why in slide.tiles.iter().filter_map(|tile| tile.outcome.as_ref().err()) {
+            *refused.entry(why.code.clone()).or_default() += 1;
+        }
+        Self {
+            image: study.images[slide.image].path.clone(),
+            size: [slide.size.columns, slide.size.rows],
+            microns_per_pixel: slide.microns_per_pixel,
+            read_at_microns_per_pixel: slide.read_at_microns,
+            tile_side: slide.tile_side,
+            tiles: slide.tiles.len(),
+            refused,
         }
     }
 }

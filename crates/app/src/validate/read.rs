@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use overread_dicom::read::{CodecHost, CodecLimits, Limits};
+use anyhow::{Result, bail};
+use overread_dicom::read::Limits;
 use overread_domain::Uid;
 use overread_infer::Runtime;
 use overread_read::reader::{Options, Reader};
@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::join::named;
 use super::labels::Labels;
+use crate::children;
 use crate::classify::Progress;
-use crate::cli::{CODEC_WORKER, Format, Lines, ValidateArgs};
+use crate::cli::{Format, Lines, ValidateArgs};
 
 /// Reads the cases and returns their results, one a line.
 pub fn read(
@@ -32,7 +33,7 @@ pub fn read(
     refuse_missing(folder, labels)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::split(args.workers.map_or(cores, usize::from), files.len());
-    let binary = std::env::current_exe().context("the binary does not know where it lies")?;
+    let hosts = children::hosts()?;
     let limits = Limits::default();
     let bar = Progress::start(if args.format == Lines::Json { Format::Jsonl } else { Format::Text });
     bar.expect(files.len());
@@ -41,8 +42,12 @@ pub fn read(
         &files,
         workers.readers,
         || {
-            let codec = CodecHost::new(binary.clone(), vec![CODEC_WORKER.into()], CodecLimits::default());
-            Ok::<_, anyhow::Error>(Reader::new(runtime.clone(), codec, limits.clone(), workers.threads_each))
+            Ok::<_, anyhow::Error>(Reader::new(
+                runtime.clone(),
+                hosts(),
+                limits.clone(),
+                workers.threads_each,
+            ))
         },
         |reader, files| serde_json::to_string(&answer(reader, files, program, &limits)),
         |line| {

@@ -147,7 +147,7 @@ impl Gate {
     pub fn pass(&self, original: &Path, look: Look, out: &Path) -> Result<Leaving, GateError> {
         match open(original, &self.limits)? {
             Opened::Dicom(file) => self.pass_opened(&file, look, out),
-            Opened::Photograph(_) => Err(DeidError::Photograph.into()),
+            Opened::Photograph(_) | Opened::Slide(_) => Err(DeidError::Photograph.into()),
         }
     }
 
@@ -270,6 +270,6 @@ fn residual(original: &InMemDicomObject, pixels: Option<Pixels>) -> Vec<&'static
 fn compared(original: &InMemDicomObject, out: &Path) -> Result<Vec<Change>, GateError> {
     match open(out, &pixels::ours())? {
         Opened::Dicom(file) => Ok(left::changes(original, file.dataset().reveal())),
-        Opened::Photograph(_) => Ok(Vec::new()),
+        Opened::Photograph(_) | Opened::Slide(_) => Ok(Vec::new()),
     }
 }

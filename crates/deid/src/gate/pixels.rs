@@ -130,7 +130,7 @@ fn work(cleaned: Cleaned) -> PixelWork {
 fn reopened(path: &Path) -> Result<DicomFile, GateError> {
     match open(path, &ours())? {
         Opened::Dicom(file) => Ok(file),
-        Opened::Photograph(_) => Err(DeidError::Photograph.into()),
+        Opened::Photograph(_) | Opened::Slide(_) => Err(DeidError::Photograph.into()),
     }
 }
 

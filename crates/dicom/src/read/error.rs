@@ -134,6 +134,23 @@ pub enum ReadError {
         /// How.
         source: CodecFailure,
     },
+    /// A whole slide that cannot be read, or a part of it.
+    #[error("the slide cannot be read: {why}; scan or export it again")]
+    Slide {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The process that reads slides failed.
+    #[error("the process that reads slides failed")]
+    SlideProcess {
+        /// How.
+        source: CodecFailure,
+    },
+    /// There is no library for slides that are no DICOM objects.
+    #[error(
+        "slides of this format are read by OpenSlide, which is not installed; put libopenslide.so beside the binary, or send the slide as DICOM"
+    )]
+    NoSlideLibrary,
     /// A photograph that does not decode.
     #[error("the {format} photograph cannot be decoded: {why}; take or send it again")]
     Photograph {

@@ -6,7 +6,7 @@
 //! was accepted against the standard, a [`ReadError`] says what was not.
 //!
 //! Inside: `meta` finds the data set, `scan` walks it, `shape` is the Image Pixel module, `native`,
-//! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning; `raw` passes
+//! `rle`, `fragments` and `codec` get at samples, [`slide`] reads whole slides in parts, `colour` and `transform` give them their meaning; `raw` passes
 //! frames on as bytes, `extent` copies pixel data without decoding them, `same` compares data sets.
 
 mod codec;
@@ -26,6 +26,7 @@ mod same;
 mod scan;
 mod several;
 mod shape;
+pub mod slide;
 mod source;
 mod syntax;
 mod tolerance;
@@ -33,6 +34,7 @@ mod transform;
 mod values;
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +50,7 @@ pub use limits::Limits;
 pub use photo::PhotoFile;
 pub use raw::{FrameBytes, NativeForm, PixelElementInfo, is_decodable};
 pub use same::same_data_set;
+pub use slide::{Slide, SlideLevel, SlideView, is_whole_slide, slide_worker_main};
 pub use syntax::is_jpeg_2000;
 pub use tolerance::Tolerance;
 
@@ -70,6 +73,8 @@ pub enum Opened {
     Dicom(DicomFile),
     /// A JPEG, PNG, TIFF or WebP picture.
     Photograph(PhotoFile),
+    /// A whole slide in the format of a scanner's maker. It has no frames to decode: [`Slide::of_file`] opens it.
+    Slide(Header),
 }
 
 impl Opened {
@@ -78,6 +83,7 @@ impl Opened {
         match self {
             Self::Dicom(file) => file.header(),
             Self::Photograph(file) => file.header(),
+            Self::Slide(header) => header,
         }
     }
 
@@ -90,7 +96,7 @@ impl Opened {
     pub fn geometry(&self, frame: u32) -> Option<PlaneGeometry> {
         match self {
             Self::Dicom(file) => file.geometry(frame),
-            Self::Photograph(_) => None,
+            Self::Photograph(_) | Self::Slide(_) => None,
         }
     }
 
@@ -107,6 +113,7 @@ impl Opened {
         match self {
             Self::Dicom(file) => file.decode(frame, resolution, host),
             Self::Photograph(file) => file.decode(frame, resolution, host),
+            Self::Slide(_) => Err(ReadError::Slide { why: "a slide is read in parts".to_owned() }),
         }
     }
 }
@@ -123,6 +130,11 @@ pub fn open(path: &Path, limits: &Limits) -> Result<Opened, ReadError> {
     }
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
+    let mut head = [0; 132];
+    let n = file.read_at(&mut head, 0).map_err(io)?;
+    if head[128..] != *b"DICM" && slide::is_slide(path, &head[..n]) {
+        return Ok(Opened::Slide(slide::header(path)));
+    }
     open_source(Source::File { file, len }, len, limits)
 }
 

@@ -1,10 +1,11 @@
 //! Codecs. Safe Rust runs in process; C, and Rust with much unsafe code, run in a child process.
 //!
 //! [`stream`] reads the markers of a compressed frame, [`jpeg`] decodes lossless JPEG here,
-//! [`host`] sends the rest to the child, which [`worker`] is; [`wire`] is what the two say to each other.
+//! [`host`] sends the rest to the child, a [`process`], which [`worker`] is; [`wire`] is what the two say to each other.
 
 pub(crate) mod host;
 pub(crate) mod jpeg;
+pub(crate) mod process;
 pub(crate) mod stream;
 pub(crate) mod wire;
 pub(crate) mod worker;

@@ -21,7 +21,7 @@ pub fn codec_worker_main() -> ExitCode {
 }
 
 /// The pipes themselves: standard output would look for line ends in megabytes of samples.
-fn pipes() -> io::Result<(File, File)> {
+pub(crate) fn pipes() -> io::Result<(File, File)> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     Ok((input.into(), output.into()))
@@ -60,13 +60,13 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn limit(resource: Resource, most: u64) -> io::Result<()> {
+pub(crate) fn limit(resource: Resource, most: u64) -> io::Result<()> {
     setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     Ok(())
 }
 
 /// The limit on processor time counts from the start of the process, so it is moved on for each frame.
-fn allow_cpu(seconds: u64) -> io::Result<()> {
+pub(crate) fn allow_cpu(seconds: u64) -> io::Result<()> {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec.unsigned_abs();
     setrlimit(Resource::Cpu, Rlimit { current: Some(used + seconds + 1), maximum: None })?;
     Ok(())
@@ -98,7 +98,7 @@ impl Frame {
     }
 }
 
-fn refuse(why: &str, to: &mut impl Write) -> io::Result<()> {
+pub(crate) fn refuse(why: &str, to: &mut impl Write) -> io::Result<()> {
     let text: String = why.chars().filter(|c| !c.is_control()).take(300).collect();
     let bytes = text.len() as u64;
     Answer { ok: false, columns: 0, rows: 0, components: 0, width: 1, bytes }.write(to)?;

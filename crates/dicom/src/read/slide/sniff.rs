@@ -1,0 +1,43 @@
+//! Which files are slides of a scanner's maker: told by name and by how a TIFF is laid out, before any library looks at them.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use crate::read::Header;
+
+/// Extensions of the formats that OpenSlide reads and nothing else has.
+const SLIDES: [&str; 9] = ["svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide", "czi"];
+/// A tiled TIFF with a side longer than this is a slide; a smaller one may be a photograph.
+const PHOTOGRAPH: u32 = 8192;
+
+/// Whether a file is a slide.
+pub(crate) fn is_slide(path: &Path, head: &[u8]) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if SLIDES.contains(&extension.as_str()) {
+        return true;
+    }
+    let big = matches!(head, [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..]);
+    let tiff = big || matches!(head, [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..]);
+    tiff && layout(path).is_some_and(|(size, tiled)| tiled && (big || size.0.max(size.1) > PHOTOGRAPH))
+}
+
+/// What is known of a slide before it is opened. Its size is that of a TIFF's first picture, 0 for other formats.
+pub(crate) fn header(path: &Path) -> Header {
+    let ((columns, rows), _) = layout(path).unwrap_or(((0, 0), false));
+    let mut header = Header::of_photograph("slide", columns, rows, 3, 8);
+    header.modality = Some("SM".to_owned());
+    header
+}
+
+/// Size of a TIFF's first picture and whether it lies in tiles.
+fn layout(path: &Path) -> Option<((u32, u32), bool)> {
+    // A directory that lies of its size must not take memory; the pixels are not asked for.
+    let mut limits = tiff::decoder::Limits::default();
+    limits.decoding_buffer_size = 1 << 20;
+    limits.ifd_value_size = 64 << 20;
+    limits.intermediate_buffer_size = 1 << 20;
+    let file = BufReader::new(File::open(path).ok()?);
+    let mut decoder = tiff::decoder::Decoder::new(file).ok()?.with_limits(limits);
+    Some((decoder.dimensions().ok()?, decoder.get_chunk_type() == tiff::decoder::ChunkType::Tile))
+}

@@ -1,0 +1,446 @@
+//! Reading whole slides: find the tissue, read its tiles at the level that fits while others are in inference, join them to one answer.
+//!
+//! Nothing of a slide is ever in memory whole: threads read tiles and make tensors of them, a bounded queue leads to the graph, and
+//! what remains of a tile are its logits. `plan` says where tiles lie, `tissue` which of them are read.
+
+mod plan;
+mod tissue;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use overread_dicom::read::{self, CodecHost, Opened, ReadError, Slide, SlideView};
+use overread_domain::{Decision, Explanation, GridSize, ImageGrid, NotAssessed, Region, sentence};
+use overread_infer::manifest::SlideUse;
+use overread_infer::{Engine, InferError, Pack, Tensor, quality};
+
+use crate::intake::Study;
+use crate::program::Program;
+use crate::reader::{
+    FrameExplanation, FrameOutcome, FrameRef, KeyFrame, Reader, Reading, ReadingError, Spent, stranger,
+};
+use plan::Plan;
+use tissue::Shrunk;
+
+/// Tiles that one thread takes at a time: neighbours in a row, which share what is decoded for them.
+const RUN: usize = 16;
+
+/// What a slide came to, tile by tile.
+#[derive(Clone, Debug)]
+pub struct SlideMap {
+    /// The image of the study that holds its full resolution.
+    pub image: usize,
+    /// Its size there.
+    pub size: GridSize,
+    /// Side of a pixel there, in micrometres.
+    pub microns_per_pixel: f64,
+    /// Side of a pixel of the level that was read, in micrometres.
+    pub read_at_microns: f64,
+    /// Side of a tile in pixels of the full resolution; not a whole number.
+    pub tile_side: f64,
+    /// Tiles across and down, those on glass included.
+    pub grid: (u32, u32),
+    /// The tiles with tissue, row by row.
+    pub tiles: Vec<Tile>,
+}
+
+/// What became of one tile.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    /// Its place in the grid: column and row.
+    pub place: (u32, u32),
+    /// Its place on the slide, in pixels of the full resolution; cut at the slide's edge.
+    pub region: Region,
+    /// Its logits, or why it does not count.
+    pub outcome: Result<Vec<f64>, NotAssessed>,
+}
+
+/// Whether this program reads slides of this study.
+pub(crate) fn wanted(study: &Study, program: &Program) -> bool {
+    study.images.iter().any(|image| image.slide && program.accepts(image).is_ok())
+}
+
+impl Reader {
+    /// Reads the whole slides of a study; its other images are left out.
+    pub(crate) fn read_slides(
+        &mut self,
+        study: &Study,
+        program: &Program,
+        mut reading: Reading,
+    ) -> Result<Reading, ReadingError> {
+        let pack = Arc::clone(&program.pack);
+        let Some(how) = pack.manifest.slides else { return Ok(reading) };
+        self.prepare(&pack);
+        let mut refusal = None;
+        let slides = slides_of(study, program, &mut reading);
+        for images in &slides {
+            match self.read_slide(study, images, &pack, how, &mut reading)? {
+                Ok(map) => reading.slides.push(map),
+                Err(why) => {
+                    reading.warnings.push(format!("{}: {}", study.images[images[0]].name, why.message));
+                    refusal = Some(why);
+                }
+            }
+        }
+        if reading.slides.is_empty() && refusal.is_none() {
+            return Err(ReadingError::Undecodable(reading.warnings.join("; ")));
+        }
+        conclude(&mut reading, how, refusal);
+        Ok(reading)
+    }
+
+    /// One slide: its tiles, or why it is not read. A slide that cannot be opened is a warning, as a frame is.
+    fn read_slide(
+        &mut self,
+        study: &Study,
+        images: &[usize],
+        pack: &Arc<Pack>,
+        how: SlideUse,
+        reading: &mut Reading,
+    ) -> Result<Result<SlideMap, NotAssessed>, ReadingError> {
+        let started = Instant::now();
+        let image = images[0];
+        let name = &study.images[image].name;
+        let damaged = |e: ReadError| NotAssessed { code: "slide-unreadable".into(), message: sentence(&e) };
+        let slide = match self.open_slide(study, images) {
+            Ok(slide) => slide,
+            Err(e) => return Ok(Err(damaged(e))),
+        };
+        let preprocessing = &pack.manifest.preprocessing;
+        let plan = match Plan::of(&slide, how.tile_microns, preprocessing.width.max(preprocessing.height)) {
+            Ok(plan) => plan,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let shrunk = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), tissue::cell(&plan));
+        let places = match shrunk {
+            Ok((shrunk, lost)) => {
+                if lost > 0 {
+                    reading.warnings.push(format!("{name}: {lost} parts of its overview could not be read"));
+                }
+                tissue::tiles(&shrunk, &plan)
+            }
+            Err(e) => return Ok(Err(damaged(e))),
+        };
+        reading.spent.decode += started.elapsed();
+        if places.is_empty() {
+            let message = "no tissue was found on the slide".to_owned();
+            return Ok(Err(NotAssessed { code: "no-tissue".into(), message }));
+        }
+        let tiles = self.read_tiles(&slide, &plan, &places, pack, reading, name)?;
+        let microns_per_pixel = slide.microns_per_pixel().unwrap_or_default();
+        Ok(Ok(SlideMap {
+            image,
+            size: plan.size,
+            microns_per_pixel,
+            read_at_microns: microns_per_pixel * plan.downsample,
+            tile_side: plan.side,
+            grid: (plan.columns, plan.rows),
+            tiles,
+        }))
+    }
+
+    pub(crate) fn open_slide(&mut self, study: &Study, images: &[usize]) -> Result<Slide, ReadError> {
+        let mut objects = Vec::new();
+        for image in images {
+            let path = &study.images[*image].path;
+            match read::open(path, &self.limits)? {
+                Opened::Dicom(file) => objects.push(file),
+                _ => return Slide::of_file(path.clone(), &mut self.codec),
+            }
+        }
+        Slide::of_objects(objects)
+    }
+
+    /// Reads tiles in several threads while the graph runs over those that are ready.
+    fn read_tiles(
+        &mut self,
+        slide: &Slide,
+        plan: &Plan,
+        places: &[(u32, u32)],
+        pack: &Arc<Pack>,
+        reading: &mut Reading,
+        name: &str,
+    ) -> Result<Vec<Tile>, ReadingError> {
+        let hosts: Vec<CodecHost> = (0..self.threads.max(1)).map(|_| self.codec.another()).collect();
+        let engine = self.engine(pack)?;
+        let runs: Vec<&[(u32, u32)]> =
+            places.chunk_by(|a, b| a.1 == b.1).flat_map(|row| row.chunks(RUN)).collect();
+        let next = AtomicUsize::new(0);
+        let (send, receive) = sync_channel(2 * Engine::BATCH);
+        let gathered = std::thread::scope(|scope| {
+            for host in hosts {
+                let (send, next, runs) = (send.clone(), &next, &runs);
+                scope.spawn(move || {
+                    let mut view = slide.view(host);
+                    while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if !send_run(&mut view, plan, run, pack, &send) {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            gather(engine, pack, plan, &receive)
+        })?;
+        let Gathered { mut tiles, spent, lost } = gathered;
+        reading.spent.decode += spent.decode;
+        reading.spent.preprocess += spent.preprocess;
+        reading.spent.inference += spent.inference;
+        if let Some((count, why)) = lost {
+            reading
+                .warnings
+                .push(format!("{name}: {count} of {} tiles could not be read: {why}", places.len()));
+        }
+        tiles.sort_by_key(|tile| (tile.place.1, tile.place.0));
+        Ok(tiles)
+    }
+
+    /// A slide as a small picture, of which the longer side is about so long.
+    ///
+    /// # Errors
+    /// The slide cannot be opened or read any more.
+    pub fn slide_picture(
+        &mut self,
+        study: &Study,
+        image: usize,
+        longest: u32,
+    ) -> Result<ImageGrid, ReadError> {
+        let slide = self.open_slide(study, &levels_beside(study, image))?;
+        let full = slide.levels()[0].size;
+        let cell = (f64::from(full.columns.max(full.rows)) / f64::from(longest)).max(1.0);
+        let (shrunk, _) = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), cell)?;
+        Ok(ImageGrid::of_rgb(shrunk.size, shrunk.bytes()))
+    }
+}
+
+/// The slides that a program takes, each as the images of its levels, the finest first. Other images say why they are not read.
+fn slides_of(study: &Study, program: &Program, reading: &mut Reading) -> Vec<Vec<usize>> {
+    let mut slides: Vec<Vec<usize>> = Vec::new();
+    for (image, file) in study.images.iter().enumerate() {
+        let refused = match program.accepts(file) {
+            Ok(()) if file.slide => {
+                let same = |s: &Vec<usize>| {
+                    study.images[s[0]].header.series_instance_uid == file.header.series_instance_uid
+                };
+                match slides.iter_mut().find(|s| same(s)) {
+                    Some(slide) => slide.push(image),
+                    None => slides.push(vec![image]),
+                }
+                continue;
+            }
+            Ok(()) => NotAssessed {
+                code: "beside-slides".into(),
+                message: "the whole slides of the study are read, not the pictures beside them".into(),
+            },
+            Err(refused) => refused,
+        };
+        let frame = FrameRef { image, frame: 0 };
+        reading.frames.push(FrameOutcome {
+            frame,
+            out_of_distribution: None,
+            logits: vec![],
+            refused: Some(refused),
+        });
+    }
+    for slide in &mut slides {
+        slide.sort_by_key(|i| std::cmp::Reverse(study.images[*i].header.frames));
+    }
+    slides
+}
+
+/// The images of the slide to which an image belongs, itself first.
+fn levels_beside(study: &Study, image: usize) -> Vec<usize> {
+    let series = |i: usize| &study.images[i].header.series_instance_uid;
+    let same = (0..study.images.len()).filter(|i| {
+        *i != image && study.images[*i].slide && series(*i) == series(image) && series(*i).is_some()
+    });
+    std::iter::once(image).chain(same).collect()
+}
+
+/// A tile on its way to the graph.
+struct Waiting {
+    place: (u32, u32),
+    outcome: Result<Result<Tensor, NotAssessed>, String>,
+    decode: Duration,
+    preprocess: Duration,
+}
+
+/// Reads tiles that lie side by side, in one piece; false when nobody waits for them any more.
+fn send_run(
+    view: &mut SlideView<'_>,
+    plan: &Plan,
+    run: &[(u32, u32)],
+    pack: &Pack,
+    send: &SyncSender<Waiting>,
+) -> bool {
+    for place in run {
+        let started = Instant::now();
+        let Region { left, top, size } = plan.tile_at_level(place.0, place.1);
+        let grid = view.region(plan.level, left, top, size);
+        let decode = started.elapsed();
+        let outcome = grid.map_err(|e| sentence(&e)).and_then(|grid| match quality::objection(&grid) {
+            Some(objection) => Ok(Err(objection)),
+            None => pack.manifest.preprocessing.tensor(&grid).map(Ok).map_err(|e| sentence(&e)),
+        });
+        let preprocess = started.elapsed() - decode;
+        if send.send(Waiting { place: *place, outcome, decode, preprocess }).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Tiles with their answers, in the order in which they came.
+struct Gathered {
+    tiles: Vec<Tile>,
+    spent: Spent,
+    /// How many tiles could not be read, and why the first of them.
+    lost: Option<(usize, String)>,
+}
+
+fn gather(
+    engine: &mut Engine,
+    pack: &Pack,
+    plan: &Plan,
+    receive: &Receiver<Waiting>,
+) -> Result<Gathered, InferError> {
+    let mut gathered = Gathered { tiles: vec![], spent: Spent::default(), lost: None };
+    let mut batch: Vec<((u32, u32), Tensor)> = Vec::with_capacity(Engine::BATCH);
+    let tile = |place: (u32, u32), outcome| Tile { place, region: cut(plan, place), outcome };
+    loop {
+        let waiting = receive.recv();
+        let last = waiting.is_err();
+        if let Ok(Waiting { place, outcome, decode, preprocess }) = waiting {
+            gathered.spent.decode += decode;
+            gathered.spent.preprocess += preprocess;
+            match outcome {
+                Ok(Ok(tensor)) => batch.push((place, tensor)),
+                Ok(Err(refused)) => gathered.tiles.push(tile(place, Err(refused))),
+                Err(why) => gathered.lost.get_or_insert((0, why)).0 += 1,
+            }
+        }
+        if batch.len() == Engine::BATCH || (last && !batch.is_empty()) {
+            let (places, tensors): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            let started = Instant::now();
+            let outputs = engine.run(&tensors, false)?;
+            gathered.spent.inference += started.elapsed();
+            let answered = places
+                .into_iter()
+                .zip(outputs)
+                .map(|(place, output)| tile(place, stranger(pack, &output).map_or(Ok(output.logits), Err)));
+            gathered.tiles.extend(answered);
+        }
+        if last {
+            return Ok(gathered);
+        }
+    }
+}
+
+/// A tile without what of it lies beyond the slide.
+fn cut(plan: &Plan, (column, row): (u32, u32)) -> Region {
+    let Region { left, top, size } = plan.tile(column, row);
+    let within = |from: u32, long: u32, whole: u32| long.min(whole.saturating_sub(from)).max(1);
+    let size =
+        GridSize::new(within(left, size.columns, plan.size.columns), within(top, size.rows, plan.size.rows));
+    Region { left, top, size }
+}
+
+/// From tiles to one answer: the pack's aggregation over all tiles of all slides that count.
+fn conclude(reading: &mut Reading, how: SlideUse, refusal: Option<NotAssessed>) {
+    let pack = Arc::clone(&reading.program.pack);
+    let all: usize = reading.slides.iter().map(|s| s.tiles.len()).sum();
+    let counted: Vec<(usize, &Tile, &Vec<f64>)> = reading
+        .slides
+        .iter()
+        .flat_map(|slide| slide.tiles.iter().map(move |tile| (slide.image, tile)))
+        .filter_map(|(image, tile)| Some((image, tile, tile.outcome.as_ref().ok()?)))
+        .collect();
+    // A slide most of which looks strange is of another stain, organ or scanner: what is left of it says little.
+    if counted.len() * 2 <= all {
+        let first =
+            reading.slides.iter().flat_map(|s| &s.tiles).find_map(|t| t.outcome.as_ref().err().cloned());
+        reading.not_assessed = first
+            .map(|why| NotAssessed {
+                message: format!(
+                    "{} of {all} tiles with tissue do not count; the first: {}",
+                    all - counted.len(),
+                    why.message
+                ),
+                ..why
+            })
+            .or(refusal);
+        return;
+    }
+    let (mut answers, mut findings, mut key_frames) = (vec![], vec![], vec![]);
+    for (label, spec) in pack.manifest.findings.iter().enumerate() {
+        let logits: Vec<f64> = counted.iter().map(|(_, _, logits)| logits[label]).collect();
+        let answer = pack.manifest.aggregation.answer(&logits);
+        let mut finding = if how.calibrated {
+            spec.finding(answer.logit, reading.program.prevalence)
+        } else {
+            spec.uncalibrated(answer.logit)
+        };
+        if finding.decision == Decision::Absent && !reading.warnings.is_empty() {
+            finding.decision = Decision::Indeterminate;
+        }
+        let key = |i: usize| {
+            let (image, tile, _) = counted[i];
+            let frame = FrameRef { image, frame: 0 };
+            KeyFrame { frame, logit: logits[i], region: Some(tile.region) }
+        };
+        key_frames.push(answer.carried_by.into_iter().map(key).collect());
+        answers.push(answer.logit);
+        findings.push(finding);
+    }
+    (reading.findings, reading.key_frames) = (findings, key_frames);
+    for slide in &reading.slides {
+        reading.frames.push(FrameOutcome {
+            frame: FrameRef { image: slide.image, frame: 0 },
+            out_of_distribution: None,
+            logits: answers.clone(),
+            refused: None,
+        });
+        for label in 0..pack.manifest.findings.len() {
+            reading.explanations.push(explanation(slide, &pack, label));
+        }
+    }
+}
+
+impl SlideMap {
+    /// What a tile says of a label, 0 to 1: its calibrated probability at the pack's own prevalence, or a score where there is no calibration.
+    pub fn value(pack: &Pack, label: usize, logits: &[f64]) -> f64 {
+        let finding = pack.manifest.findings[label].finding(logits[label], None);
+        finding.probability.map(f64::from).or(finding.score).unwrap_or_default()
+    }
+
+    /// Values of a label by cell of the grid, row by row; none where a tile is on glass or does not count.
+    pub fn values(&self, pack: &Pack, label: usize) -> Vec<Option<f64>> {
+        let mut values = vec![None; self.grid.0 as usize * self.grid.1 as usize];
+        for tile in &self.tiles {
+            let cell = tile.place.1 as usize * self.grid.0 as usize + tile.place.0 as usize;
+            values[cell] = tile.outcome.as_ref().ok().map(|logits| Self::value(pack, label, logits));
+        }
+        values
+    }
+}
+
+/// The method of a map whose cells are tiles, each with what the pack says of it alone.
+pub const TILES: &str = "tile-map";
+
+fn explanation(slide: &SlideMap, pack: &Pack, label: usize) -> FrameExplanation {
+    let values = slide.values(pack, label).into_iter().map(|v| v.unwrap_or_default() as f32).collect();
+    let map = Explanation {
+        label: pack.manifest.findings[label].label.clone(),
+        method: TILES.to_owned(),
+        grid: (slide.grid.0 as usize, slide.grid.1 as usize),
+        values,
+    };
+    let end = |tiles: u32, whole: u32| f64::from(tiles) * slide.tile_side / f64::from(whole.max(1));
+    let area = [0.0, 0.0, end(slide.grid.0, slide.size.columns), end(slide.grid.1, slide.size.rows)];
+    FrameExplanation { frame: FrameRef { image: slide.image, frame: 0 }, map, area, faithfulness: None }
+}
+
+#[cfg(test)]
+mod tests;
