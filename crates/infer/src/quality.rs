@@ -16,6 +16,11 @@ pub fn objection(grid: &ImageGrid) -> Option<NotAssessed> {
             ),
         });
     }
+    no_contrast(grid)
+}
+
+/// Why a part of a picture says nothing; none if it may.
+pub fn no_contrast(grid: &ImageGrid) -> Option<NotAssessed> {
     let constant = for_samples!(&grid.samples, v => v.windows(2).all(|pair| pair[0] == pair[1]));
     constant.then(|| NotAssessed {
         code: "no-contrast".into(),

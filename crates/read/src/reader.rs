@@ -53,6 +53,13 @@ pub struct FrameOutcome {
     pub refused: Option<NotAssessed>,
 }
 
+impl FrameOutcome {
+    /// A frame that was not run.
+    pub(crate) const fn refused(frame: FrameRef, why: NotAssessed) -> Self {
+        Self { frame, out_of_distribution: None, logits: vec![], refused: Some(why) }
+    }
+}
+
 /// A frame that carried an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyFrame {

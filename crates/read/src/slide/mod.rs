@@ -73,21 +73,28 @@ impl Reader {
         let pack = Arc::clone(&program.pack);
         let Some(how) = pack.manifest.slides else { return Ok(reading) };
         self.prepare(&pack);
-        let mut refusal = None;
+        let mut refused = Vec::new();
         let slides = slides_of(study, program, &mut reading);
         for images in &slides {
             match self.read_slide(study, images, &pack, how, &mut reading)? {
                 Ok(map) => reading.slides.push(map),
                 Err(why) => {
-                    reading.warnings.push(format!("{}: {}", study.images[images[0]].name, why.message));
-                    refusal = Some(why);
+                    // One slide of several that is not read leaves something unseen; a single one is the answer itself.
+                    if slides.len() > 1 {
+                        reading.warnings.push(format!("{}: {}", study.images[images[0]].name, why.message));
+                    }
+                    refused.push((images[0], why));
                 }
             }
         }
-        if reading.slides.is_empty() && refusal.is_none() {
-            return Err(ReadingError::Undecodable(reading.warnings.join("; ")));
+        conclude(&mut reading, how);
+        for (image, why) in refused {
+            // The study's answer is that of a slide, not that of its label.
+            if reading.slides.is_empty() {
+                reading.not_assessed = Some(why.clone());
+            }
+            reading.frames.push(FrameOutcome::refused(FrameRef { image, frame: 0 }, why));
         }
-        conclude(&mut reading, how, refusal);
         Ok(reading)
     }
 
@@ -115,12 +122,7 @@ impl Reader {
         };
         let shrunk = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), tissue::cell(&plan));
         let places = match shrunk {
-            Ok((shrunk, lost)) => {
-                if lost > 0 {
-                    reading.warnings.push(format!("{name}: {lost} parts of its overview could not be read"));
-                }
-                tissue::tiles(&shrunk, &plan)
-            }
+            Ok(shrunk) => tissue::tiles(&shrunk, &plan),
             Err(e) => return Ok(Err(damaged(e))),
         };
         reading.spent.decode += started.elapsed();
@@ -210,7 +212,7 @@ impl Reader {
         let slide = self.open_slide(study, &levels_beside(study, image))?;
         let full = slide.levels()[0].size;
         let cell = (f64::from(full.columns.max(full.rows)) / f64::from(longest)).max(1.0);
-        let (shrunk, _) = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), cell)?;
+        let shrunk = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), cell)?;
         Ok(ImageGrid::of_rgb(shrunk.size, shrunk.bytes()))
     }
 }
@@ -236,13 +238,7 @@ fn slides_of(study: &Study, program: &Program, reading: &mut Reading) -> Vec<Vec
             },
             Err(refused) => refused,
         };
-        let frame = FrameRef { image, frame: 0 };
-        reading.frames.push(FrameOutcome {
-            frame,
-            out_of_distribution: None,
-            logits: vec![],
-            refused: Some(refused),
-        });
+        reading.frames.push(FrameOutcome::refused(FrameRef { image, frame: 0 }, refused));
     }
     for slide in &mut slides {
         slide.sort_by_key(|i| std::cmp::Reverse(study.images[*i].header.frames));
@@ -280,7 +276,7 @@ fn send_run(
         let Region { left, top, size } = plan.tile_at_level(place.0, place.1);
         let grid = view.region(plan.level, left, top, size);
         let decode = started.elapsed();
-        let outcome = grid.map_err(|e| sentence(&e)).and_then(|grid| match quality::objection(&grid) {
+        let outcome = grid.map_err(|e| sentence(&e)).and_then(|grid| match quality::no_contrast(&grid) {
             Some(objection) => Ok(Err(objection)),
             None => pack.manifest.preprocessing.tensor(&grid).map(Ok).map_err(|e| sentence(&e)),
         });
@@ -348,7 +344,7 @@ fn cut(plan: &Plan, (column, row): (u32, u32)) -> Region {
 }
 
 /// From tiles to one answer: the pack's aggregation over all tiles of all slides that count.
-fn conclude(reading: &mut Reading, how: SlideUse, refusal: Option<NotAssessed>) {
+fn conclude(reading: &mut Reading, how: SlideUse) {
     let pack = Arc::clone(&reading.program.pack);
     let all: usize = reading.slides.iter().map(|s| s.tiles.len()).sum();
     let counted: Vec<(usize, &Tile, &Vec<f64>)> = reading
@@ -361,16 +357,17 @@ fn conclude(reading: &mut Reading, how: SlideUse, refusal: Option<NotAssessed>) 
     if counted.len() * 2 <= all {
         let first =
             reading.slides.iter().flat_map(|s| &s.tiles).find_map(|t| t.outcome.as_ref().err().cloned());
-        reading.not_assessed = first
-            .map(|why| NotAssessed {
-                message: format!(
-                    "{} of {all} tiles with tissue do not count; the first: {}",
-                    all - counted.len(),
-                    why.message
-                ),
-                ..why
-            })
-            .or(refusal);
+        reading.not_assessed = first.map(|why| NotAssessed {
+            message: format!(
+                "{} of {all} tiles with tissue do not count; the first: {}",
+                all - counted.len(),
+                why.message
+            ),
+            ..why
+        });
+        let shown = reading.slides.iter().map(|slide| FrameRef { image: slide.image, frame: 0 });
+        let outcomes = shown.zip(reading.not_assessed.iter().cycle());
+        reading.frames.extend(outcomes.map(|(frame, why)| FrameOutcome::refused(frame, why.clone())));
         return;
     }
     let (mut answers, mut findings, mut key_frames) = (vec![], vec![], vec![]);

@@ -20,6 +20,10 @@ const DARK: (f32, f32) = (13.0, 200.0);
 const LEAST: f32 = 0.05;
 /// Pixels of a level that are averaged at once, along a side.
 const BLOCK: u32 = 2048;
+/// A part that cannot be read is tried in smaller ones down to this side: tiles of scanners have 240 pixels or more.
+const SMALLEST: u32 = 64;
+/// Parts that may fail before a slide is taken for damaged all over.
+const TRIES: u32 = 1000;
 
 /// A slide made small by averaging: cells row by row, three numbers each, 0 to 255.
 pub struct Shrunk {
@@ -32,16 +36,11 @@ pub struct Shrunk {
 }
 
 impl Shrunk {
-    /// Averages a slide to cells of so many pixels of the full resolution, from the coarsest level that is as fine, block by block. The
-    /// second number counts blocks that could not be read, which are white.
+    /// Averages a slide to cells of so many pixels of the full resolution, from the coarsest level that is as fine, block by block.
     ///
     /// # Errors
-    /// No block could be read: why the last could not.
-    pub fn of(
-        view: &mut SlideView<'_>,
-        levels: &[SlideLevel],
-        cell: f64,
-    ) -> Result<(Self, usize), ReadError> {
+    /// Nothing of it could be read: why the last part could not.
+    pub fn of(view: &mut SlideView<'_>, levels: &[SlideLevel], cell: f64) -> Result<Self, ReadError> {
         let full = levels[0].size;
         let cell = cell.max(f64::from(full.columns.max(full.rows)) / LONGEST);
         let fine = levels.iter().enumerate().filter(|(_, l)| l.downsample <= cell.max(1.0));
@@ -49,34 +48,67 @@ impl Shrunk {
         let (level, downsample) = coarsest.map_or((0, 1.0), |(index, l)| (index, l.downsample));
         let cells = |long: u32| (f64::from(long) / cell).ceil().max(1.0) as u32;
         let size = GridSize::new(cells(full.columns), cells(full.rows));
-        let mut sums = Sums::new(size, cell / downsample);
-        let (of, mut lost, mut blocks, mut last) = (levels[level].size, 0, 0, None);
+        let mut averaging =
+            Averaging { view, level, sums: Sums::new(size, cell / downsample), failed: None, tries: TRIES };
+        let of = levels[level].size;
         for top in (0..of.rows).step_by(BLOCK as usize) {
             for left in (0..of.columns).step_by(BLOCK as usize) {
                 let part = GridSize::new(BLOCK.min(of.columns - left), BLOCK.min(of.rows - top));
-                blocks += 1;
-                match view.region(level, left, top, part) {
-                    Ok(grid) => {
-                        if let Samples::U8(rgb) = &grid.samples {
-                            sums.add(rgb, part, left, top);
-                        }
-                    }
-                    Err(e) => {
-                        lost += 1;
-                        last = Some(e);
-                    }
-                }
+                averaging.add(left, top, part);
             }
         }
-        match last {
-            Some(e) if lost == blocks => Err(e),
-            _ => Ok((Self { size, cell, rgb: sums.means() }, lost)),
+        let Averaging { sums, failed, .. } = averaging;
+        match failed {
+            Some(e) if sums.counts.iter().all(|n| *n == 0.0) => Err(e),
+            _ => Ok(Self { size, cell, rgb: sums.means() }),
         }
     }
 
     /// As bytes, three a cell.
     pub fn bytes(&self) -> Vec<u8> {
         self.rgb.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect()
+    }
+}
+
+/// A level that is being averaged.
+struct Averaging<'a, 'slide> {
+    view: &'a mut SlideView<'slide>,
+    level: usize,
+    sums: Sums,
+    /// Why the last part that could not be read could not.
+    failed: Option<ReadError>,
+    /// How many parts may still fail before those that do are no longer tried in smaller ones.
+    tries: u32,
+}
+
+impl Averaging<'_, '_> {
+    /// Adds a part of the level; of one that cannot be read as much as can be.
+    fn add(&mut self, left: u32, top: u32, part: GridSize) {
+        match self.view.region(self.level, left, top, part) {
+            Ok(grid) => {
+                if let Samples::U8(rgb) = &grid.samples {
+                    self.sums.add(rgb, part, left, top);
+                }
+            }
+            Err(e) => {
+                self.failed = Some(e);
+                self.tries = self.tries.saturating_sub(1);
+                if self.tries > 0 && part.columns.max(part.rows) > SMALLEST {
+                    self.add_quarters(left, top, part);
+                }
+            }
+        }
+    }
+
+    fn add_quarters(&mut self, left: u32, top: u32, part: GridSize) {
+        let halves = |from: u32, long: u32| [(from, long / 2), (from + long / 2, long - long / 2)];
+        for (top, rows) in halves(top, part.rows) {
+            for (left, columns) in halves(left, part.columns) {
+                if rows > 0 && columns > 0 {
+                    self.add(left, top, GridSize::new(columns, rows));
+                }
+            }
+        }
     }
 }
 
@@ -110,9 +142,9 @@ impl Sums {
         }
     }
 
-    /// The mean of each cell; white where nothing was read.
+    /// The mean of each cell. What could not be read is grey, which counts as tissue: its tiles are tried, and missed if they are lost.
     fn means(self) -> Vec<f32> {
-        let mean = |(sum, n): ([f32; 3], f32)| if n > 0.0 { sum.map(|s| s / n) } else { [255.0; 3] };
+        let mean = |(sum, n): ([f32; 3], f32)| if n > 0.0 { sum.map(|s| s / n) } else { [128.0; 3] };
         self.sums.into_iter().zip(self.counts).flat_map(mean).collect()
     }
 }
