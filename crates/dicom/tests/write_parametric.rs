@@ -120,6 +120,18 @@ fn highdicom_gives_back_every_number_where_it_lies_on_the_slide() {
 }
 
 #[test]
+fn a_slide_tells_where_its_pixels_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    slide(folder.path());
+    let image = open(&folder.path().join("slide.dcm"));
+    assert_eq!(SlidePlane::of(&image), Some(pixels()));
+    let mut flat = image.reveal().clone();
+    flat.put(DataElement::new(tags::IMAGE_ORIENTATION_SLIDE, VR::DS, "0\\0\\0\\0\\0\\0"));
+    assert_eq!(SlidePlane::of(&Identified::new(flat)), None);
+    assert_eq!(SlidePlane::of(&open(&pydicom_file("CT_small.dcm"))), None);
+}
+
+#[test]
 fn a_map_lies_with_the_slide_it_is_of() {
     let folder = tempfile::tempdir().unwrap();
     let source = slide(folder.path());

@@ -1,6 +1,9 @@
 //! Where a grid of cells lies on a slide (PS3.3 §C.8.12.2.1.1, the Slide Coordinate System).
 
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+use overread_domain::Identified;
 
 use super::WriteError;
 
@@ -18,6 +21,27 @@ pub struct SlidePlane {
 }
 
 impl SlidePlane {
+    /// Where the pixels of a whole slide image (PS3.3 §A.32.8) lie: the total pixel matrix of this level, not of the slide's others.
+    ///
+    /// None where the header does not tell it, or tells what is no plane.
+    pub fn of(image: &Identified<InMemDicomObject>) -> Option<Self> {
+        let object = image.reveal();
+        let origin = first(object, tags::TOTAL_PIXEL_MATRIX_ORIGIN_SEQUENCE)?;
+        let offset = |tag| numbers::<1>(origin, tag).map(|[mm]| mm);
+        let groups = first(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE)?;
+        let plane = Self {
+            origin: [
+                offset(tags::X_OFFSET_IN_SLIDE_COORDINATE_SYSTEM)?,
+                offset(tags::Y_OFFSET_IN_SLIDE_COORDINATE_SYSTEM)?,
+                // Not every slide has it: the surface of the glass.
+                offset(tags::Z_OFFSET_IN_SLIDE_COORDINATE_SYSTEM).unwrap_or(0.0),
+            ],
+            orientation: numbers(object, tags::IMAGE_ORIENTATION_SLIDE)?,
+            spacing: numbers(first(groups, tags::PIXEL_MEASURES_SEQUENCE)?, tags::PIXEL_SPACING)?,
+        };
+        plane.check().is_ok().then_some(plane)
+    }
+
     /// Pixels of a slide that does not say where on the glass it was taken: the first pixel lies at the coordinate system's origin, and
     /// the picture is turned as most scanners turn it. Distances hold, places on the glass do not.
     pub const fn nominal(spacing: [f64; 2]) -> Self {
@@ -68,6 +92,14 @@ impl SlidePlane {
         let problem = "not two directions at right angles, each of length 1";
         Err(value("Image Orientation (Slide)", tags::IMAGE_ORIENTATION_SLIDE, problem))
     }
+}
+
+fn first(object: &InMemDicomObject, tag: Tag) -> Option<&InMemDicomObject> {
+    object.get(tag)?.items()?.first()
+}
+
+fn numbers<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N]> {
+    object.get(tag)?.value().to_multi_float64().ok()?.try_into().ok()
 }
 
 #[cfg(test)]
