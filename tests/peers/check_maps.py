@@ -20,7 +20,7 @@ from highdicom.spatial import PixelToReferenceTransformer
 
 def plain(array):
     """An array as lists, NaN as None."""
-    return [[None if math.isnan(v) else float(v) for v in row] for row in array]
+    return [[None if math.isnan(v) else v for v in row] for row in array.tolist()]
 
 
 def quantities(mapping):

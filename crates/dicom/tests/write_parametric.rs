@@ -202,30 +202,31 @@ fn a_score_is_nowhere_called_a_probability() {
 fn a_large_map_is_cut_into_frames_and_put_together_again() {
     let folder = tempfile::tempdir().unwrap();
     let (source, finding) = (slide(folder.path()), tumour());
-    let (columns, rows) = (600u32, 520u32);
+    let (columns, rows) = (1025u32, 513u32);
     // Each cell says where it is.
     let cells: Vec<f32> =
-        (0..columns * rows).map(|i| (i % columns * 1000 + i / columns) as f32 / 1e6).collect();
+        (0..columns * rows).map(|i| (i % columns * 1000 + i / columns) as f32 / 2e6).collect();
     let size = GridSize::new(columns, rows);
     let object = write(&source, &ParametricMap { size, cells: &cells, ..map(&finding, &cells) }).unwrap();
     let file = save(folder.path(), "map.dcm", &object);
     assert_valid(&file, &known());
     let read = read(&[&file]).remove(0);
     let matrix: Vec<Vec<f32>> = serde_json::from_value(read["matrix"].clone()).unwrap();
-    assert_eq!((matrix.len(), matrix[0].len()), (520, 600));
-    assert_eq!(matrix.concat(), cells);
+    assert_eq!((matrix.len(), matrix[0].len()), (513, 1025));
+    assert!(matrix.concat() == cells);
     let frames: Vec<Vec<Vec<Option<f32>>>> = serde_json::from_value(read["frames"].clone()).unwrap();
-    assert_eq!((frames.len(), frames[1].len(), frames[1][0].len()), (4, 512, 512));
-    assert_eq!((frames[1][7][3], frames[2][7][3]), (Some(cells[7 * 600 + 515]), Some(cells[519 * 600 + 3])));
+    assert_eq!((frames.len(), frames[1].len(), frames[1][0].len()), (6, 512, 512));
+    assert_eq!(
+        (frames[1][7][3], frames[3][0][3]),
+        (Some(cells[7 * 1025 + 515]), Some(cells[512 * 1025 + 3]))
+    );
     // Beyond the border there is padding.
-    assert_eq!((frames[1][0][88], frames[2][8][0]), (None, None));
+    assert_eq!((frames[2][0][1], frames[3][1][0]), (None, None));
+    // Along a row of frames first.
+    let corners = [0.0, 512.0].into_iter().flat_map(|row| [0.0, 512.0, 1024.0].map(|column| (row, column)));
     let plane = map(&finding, &cells).plane;
-    for (frame, (row, column)) in
-        [(0.0, 0.0), (0.0, 512.0), (512.0, 0.0), (512.0, 512.0)].into_iter().enumerate()
-    {
-        let found = &read["frame_positions"][frame];
-        let wanted = plane.position(row, column);
-        close(found, wanted);
+    for (found, (row, column)) in read["frame_positions"].as_array().unwrap().iter().zip(corners) {
+        close(found, plane.position(row, column));
     }
 }
 
