@@ -3,6 +3,7 @@
 //! Both are written tile by tile, so a slide of a hundred thousand of them costs no memory. Nothing is decided of a tile: a pack's thresholds
 //! are those of a case, so no tile is classified by its numbers.
 
+use std::borrow::Borrow;
 use std::io::Write;
 
 pub use overread_domain::ValueKind;
@@ -83,16 +84,20 @@ pub fn column(label: &str, kind: ValueKind) -> String {
 ///
 /// # Errors
 /// A tile's values do not fit the labels or are not from 0 to 1, or the writer fails.
-pub fn write_csv<'a>(
+pub fn write_csv<T: Borrow<TileRecord>>(
     out: impl Write,
-    tiles: impl IntoIterator<Item = &'a TileRecord>,
+    tiles: impl IntoIterator<Item = T>,
     labels: &[String],
     kind: ValueKind,
 ) -> Result<(), TilesError> {
     let mut table = csv::Writer::from_writer(out);
     let place = ["minx", "miny", "width", "height"].map(str::to_owned);
     table.write_record(place.into_iter().chain(labels.iter().map(|label| column(label, kind))))?;
-    for tile in tiles.into_iter().filter(|tile| tile.refused.is_none()) {
+    for tile in tiles {
+        let tile = tile.borrow();
+        if tile.refused.is_some() {
+            continue;
+        }
         let values = checked(tile, labels)?;
         let place = [tile.left, tile.top, tile.width, tile.height].map(|n| n.to_string());
         table.write_record(place.into_iter().chain(values.iter().map(f64::to_string)))?;
@@ -110,16 +115,17 @@ pub fn write_csv<'a>(
 ///
 /// # Errors
 /// A tile's values do not fit the labels or are not from 0 to 1, or the writer fails.
-pub fn write_geojson<'a>(
+pub fn write_geojson<T: Borrow<TileRecord>>(
     mut out: impl Write,
     slide: &str,
-    tiles: impl IntoIterator<Item = &'a TileRecord>,
+    tiles: impl IntoIterator<Item = T>,
     labels: &[String],
     kind: ValueKind,
 ) -> Result<(), TilesError> {
     let columns: Vec<String> = labels.iter().map(|label| column(label, kind)).collect();
     out.write_all(br#"{"type":"FeatureCollection","features":["#)?;
     for (index, tile) in tiles.into_iter().enumerate() {
+        let tile = tile.borrow();
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
         let properties = match &tile.refused {
             None => measured(checked(tile, labels)?, &columns),
