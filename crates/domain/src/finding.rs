@@ -11,6 +11,16 @@ use crate::code::CodedConcept;
 #[serde(try_from = "f64", into = "f64")]
 pub struct Probability(f64);
 
+/// What the numbers of a model are called, of a case or of its parts. A number that nobody calibrated is a score, whatever its range: that a
+/// case's probability is calibrated says nothing of a tile's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// Calibrated at the level at which it is given, from 0 to 1.
+    Probability,
+    /// It orders what it was computed of, and is no probability.
+    Score,
+}
+
 /// A number that is no probability.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("{0} is not between 0 and 1")]

@@ -3,6 +3,7 @@
 //! In reading order: [`intake`] finds studies among files, [`program`] tells which of them a program reads,
 //! [`series`] which slices and in which order, [`reader`] reads one, [`batch`] reads many in parallel and in order, [`result`] is the answer as JSON,
 //! [`slide`] reads whole slides in tiles, [`overlay`] is the answer as a picture, [`pictures`] are all of a reading's, [`artifacts`] files it as DICOM objects.
+//! [`tiles`] are what was said of the parts of a slide, as tables and outlines.
 //!
 //! No sockets, no databases, no HTTP.
 
@@ -16,6 +17,7 @@ pub mod reader;
 pub mod result;
 pub mod series;
 pub mod slide;
+pub mod tiles;
 
 pub use batch::Workers;
 pub use intake::{Overrides, Study, find_studies};

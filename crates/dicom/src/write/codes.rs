@@ -101,6 +101,10 @@ codes! {
     NOT_EVALUATED = "373121007", "SCT", "Not evaluated";
     /// CID 7005.
     PROCESSING_EQUIPMENT = "109102", "DCM", "Processing Equipment";
+    /// CID 7203 has no term for what a model computes; this one is of PS3.16 Annex D.
+    UNSPECIFIED_CALCULATION = "112187", "DCM", "Unspecified method of calculation";
+    /// PS3.3 §C.7.6.16.2.11.1: what a mapped value is a quantity of.
+    QUANTITY = "246205007", "SCT", "Quantity";
     /// CID 7202.
     SOURCE_IMAGE = "121322", "DCM", "Source image for image processing operation";
     /// CID 100, where nothing closer is known.

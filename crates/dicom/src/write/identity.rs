@@ -41,6 +41,8 @@ pub(crate) enum Kind<'a> {
     Capture(&'a str),
     RejectionSeries,
     Rejection,
+    MapSeries,
+    Map(&'a str),
 }
 
 impl ResultIdentity {
@@ -53,6 +55,8 @@ impl ResultIdentity {
             Kind::Capture(label) => ("capture", label),
             Kind::RejectionSeries => ("rejection-series", ""),
             Kind::Rejection => ("rejection", ""),
+            Kind::MapSeries => ("map-series", ""),
+            Kind::Map(label) => ("map", label),
         };
         let version = self.case_version.to_be_bytes();
         let study = study.as_str().as_bytes();
@@ -104,6 +108,8 @@ mod tests {
             uid(&one, &study, &edition, Kind::Capture("pneumonia")),
             uid(&one, &study, &edition, Kind::RejectionSeries),
             uid(&one, &study, &edition, Kind::Rejection),
+            uid(&one, &study, &edition, Kind::MapSeries),
+            uid(&one, &study, &edition, Kind::Map("pneumonia")),
         ];
         let all: std::collections::HashSet<_> = others.iter().chain([&base]).collect();
         assert_eq!(all.len(), others.len() + 1);

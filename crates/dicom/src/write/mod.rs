@@ -1,8 +1,9 @@
-//! Making DICOM objects: structured reports, secondary captures, wrapped photographs.
+//! Making DICOM objects: structured reports, secondary captures, parametric maps, wrapped photographs.
 //!
 //! In reading order: [`source`] is the study a result belongs to, [`identity`] names the result and
 //! the algorithm, [`stamp`] is its time; [`report`] makes the Comprehensive 3D SR, [`capture`] the
 //! secondary capture beside it, [`filing`] makes both at once, [`rejection`] withdraws those of an earlier version;
+//! [`parametric_map`] makes the map of a finding over a slide, with [`plane`] for where it lies and [`specimen`] for what it is of;
 //! [`wrap`] and [`ophthalmic`] turn a plain picture into a DICOM image, [`photograph`] the file of one. Below them:
 //! [`codes`], [`anatomy`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
 //!
@@ -19,10 +20,13 @@ pub mod filing;
 pub mod identity;
 mod modules;
 pub mod ophthalmic;
+pub mod parametric_map;
 pub mod photograph;
+pub mod plane;
 pub mod rejection;
 pub mod report;
 pub mod source;
+pub mod specimen;
 pub mod stamp;
 mod templates;
 mod text;
@@ -36,10 +40,13 @@ pub use elements::{DicomFile, to_part10};
 pub use filing::{FiledCapture, Filing, documents};
 pub use identity::{Algorithm, ResultIdentity};
 pub use ophthalmic::EyeDevice;
+pub use parametric_map::ParametricMap;
 pub use photograph::{PhotographError, PhotographKind};
+pub use plane::SlidePlane;
 pub use rejection::{rejection_note, rejection_reference};
 pub use report::{Release, Report, VisualExplanation};
 pub use source::{InstanceReference, SourceContext, SourceImage};
+pub use specimen::LossyCompression;
 pub use stamp::Stamp;
 pub use wrap::{ContentUids, DxGeometry, GreyPixels, RgbPixels, WrapHeader};
 

@@ -8,6 +8,7 @@ use overread_domain::{CodedConcept, Identified, Uid};
 use super::WriteError;
 use super::charset::text_of;
 use super::elements::put;
+use super::specimen::{LossyCompression, Slide, code_of};
 use super::text::{identifier, sanitised};
 
 /// A reference to an instance, with the hierarchy that SR evidence asks for.
@@ -65,6 +66,7 @@ pub struct SourceContext {
     procedure: Option<CodedConcept>,
     utc_offset_minutes: Option<i16>,
     images: Vec<SourceImage>,
+    slide: Slide,
 }
 
 /// How the value of a header attribute is made valid.
@@ -109,9 +111,10 @@ impl SourceContext {
         context.header = Identified::new(header_of(object));
         context.accession =
             text_of(object, tags::ACCESSION_NUMBER).and_then(|a| identifier(VR::SH, &a)).map(Identified::new);
-        context.procedure = procedure_of(object);
+        context.procedure = code_of(object, tags::PROCEDURE_CODE_SEQUENCE);
         context.utc_offset_minutes = utc_offset_of(object);
         context.images.push(image_of(object)?);
+        context.slide = Slide::of(object);
         Ok(context)
     }
 
@@ -124,6 +127,7 @@ impl SourceContext {
             procedure: None,
             utc_offset_minutes: None,
             images: Vec::new(),
+            slide: Slide::NONE,
         }
     }
 
@@ -166,6 +170,21 @@ impl SourceContext {
     /// The first valid Procedure Code.
     pub(crate) fn procedure(&self) -> Option<&CodedConcept> {
         self.procedure.as_ref()
+    }
+
+    /// Frame of Reference UID (0020,0052) of the first image, where there is a valid one.
+    pub fn frame_of_reference(&self) -> Option<&Uid> {
+        self.slide.frame_of_reference.as_ref()
+    }
+
+    /// Specimen Module of the first image, where it has one, made valid.
+    pub(crate) fn specimen(&self) -> Option<&InMemDicomObject> {
+        self.slide.specimen.as_ref().map(Identified::reveal)
+    }
+
+    /// The lossy compressions that the first image tells of itself.
+    pub(crate) fn lossy(&self) -> &[LossyCompression] {
+        &self.slide.lossy
     }
 
     /// Timezone Offset From UTC (0008,0201), where the source tells it.
@@ -225,17 +244,6 @@ fn image_of(object: &InMemDicomObject) -> Result<SourceImage, WriteError> {
             _ => None,
         },
         lossy: value(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"),
-    })
-}
-
-fn procedure_of(object: &InMemDicomObject) -> Option<CodedConcept> {
-    object.get(tags::PROCEDURE_CODE_SEQUENCE)?.items()?.iter().find_map(|item| {
-        let part = |tag, vr| text_of(item, tag).and_then(|v| identifier(vr, &v));
-        Some(CodedConcept {
-            value: part(tags::CODE_VALUE, VR::SH)?,
-            scheme: part(tags::CODING_SCHEME_DESIGNATOR, VR::SH)?,
-            meaning: part(tags::CODE_MEANING, VR::LO)?,
-        })
     })
 }
 

@@ -176,6 +176,16 @@ pub fn assert_valid(path: &Path, known: &[&str]) {
     assert!(bad.is_empty(), "{}:\n{bad:#?}", path.display());
 }
 
+/// What a script of `tests/peers` prints.
+pub fn script<A: AsRef<std::ffi::OsStr>>(name: &str, args: &[A]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers").join(name);
+    let python = tools().join("venv/bin/python");
+    let run = Command::new(&python).arg(script).args(args).output();
+    let run = run.unwrap_or_else(|e| panic!("{}: {e}; run ./x setup", python.display()));
+    assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
 /// What highdicom and pydicom read, by `tests/peers/check_results.py`.
 pub fn peers(files: &[&Path]) -> serde_json::Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/check_results.py");

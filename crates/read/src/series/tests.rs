@@ -21,6 +21,7 @@ fn slice(series: &str, z: f64, orientation: [f64; 6]) -> ImageFile {
         header,
         slices: vec![geometry],
         photograph: false,
+        slide: false,
     }
 }
 
