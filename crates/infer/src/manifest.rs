@@ -87,9 +87,18 @@ pub struct IntendedUse {
 pub struct SlideUse {
     /// Side of a tile in micrometres: the tensor's pixels times the micrometres a pixel that the pack was trained at.
     pub tile_microns: f64,
-    /// Whether calibration and thresholds were made on whole slides. Where they were made on tiles, each tile has a probability, and
-    /// what the slide comes to is a score.
-    pub calibrated: bool,
+    /// What calibration and thresholds were made on: only of that a number is a probability.
+    pub calibrated_on: CalibratedOn,
+}
+
+/// What the calibration of a pack for slides was made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CalibratedOn {
+    /// Whole slides: what a slide comes to is a probability, and what a tile says by itself is a score.
+    Slides,
+    /// Tiles: each has a probability, and what the slide comes to is a score.
+    Tiles,
 }
 
 /// Licence terms, readable by machines.

@@ -1,5 +1,6 @@
-//! A reading as files: overlay PNG, secondary capture, structured report.
+//! A reading as files: overlay PNG, secondary capture, structured report; of a slide also its tiles and its maps.
 
+use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
 use overread_dicom::read::Opened;
@@ -8,12 +9,14 @@ use overread_dicom::write::{
     VisualExplanation, WriteError, capture::secondary_capture, report::structured_report, to_part10,
 };
 use overread_domain::{GridSize, Uid};
-use overread_infer::InferError;
+use overread_infer::{InferError, Pack};
 
 use crate::intake::Study;
 use crate::pictures::{self, Drawn};
 use crate::reader::{Reader, Reading};
 use crate::result::Artifact;
+use crate::slide::SlideMap;
+use crate::tiles::TilesError;
 
 /// The folder of one study's result files.
 pub struct ArtifactFolder {
@@ -46,6 +49,14 @@ pub enum ArtifactError {
     /// The picture could not be drawn.
     #[error("the picture cannot be drawn")]
     Draw(#[from] InferError),
+    /// The tiles of a slide could not be written.
+    #[error("{path} cannot be written")]
+    Tiles {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TilesError,
+    },
 }
 
 impl ArtifactFolder {
@@ -108,7 +119,50 @@ impl ArtifactFolder {
             "structured-report",
             &to_part10(&object)?,
         )?);
+        for (index, slide) in reading.slides.iter().enumerate() {
+            let stem = format!("{program}.slide-{}", index + 1);
+            artifacts.extend(self.write_tiles(&stem, slide, pack, &study_uid(study))?);
+            let plane = slide.plane(reader, study);
+            for (label, spec) in pack.manifest.findings.iter().enumerate() {
+                let object = slide.dicom(pack, label, plane, &source, (&algorithm, &identity, self.stamp))?;
+                let name = format!("{stem}.{}.map.dcm", file_word(&spec.label));
+                artifacts.push(self.save(&name, "parametric-map", &object)?);
+            }
+        }
         Ok(artifacts)
+    }
+
+    /// The tiles of a slide as a table and as outlines.
+    fn write_tiles(
+        &self,
+        stem: &str,
+        slide: &SlideMap,
+        pack: &Pack,
+        study: &Uid,
+    ) -> Result<[Artifact; 2], ArtifactError> {
+        let name = format!("{study} {}", slide.image);
+        let (table, outlines) = (
+            self.folder.join(format!("{stem}.tiles.csv")),
+            self.folder.join(format!("{stem}.tiles.geojson")),
+        );
+        let file = |path: &PathBuf| {
+            let made = std::fs::create_dir_all(&self.folder).and_then(|()| std::fs::File::create(path));
+            made.map(BufWriter::new).map_err(|source| ArtifactError::Write { path: path.clone(), source })
+        };
+        let failed = |path: &PathBuf| {
+            let path = path.clone();
+            move |source| ArtifactError::Tiles { path, source }
+        };
+        let (mut lines, mut shapes) = (file(&table)?, file(&outlines)?);
+        slide.csv(pack, &mut lines).and_then(|()| Ok(lines.flush()?)).map_err(failed(&table))?;
+        slide
+            .geojson(pack, &name, &mut shapes)
+            .and_then(|()| Ok(shapes.flush()?))
+            .map_err(failed(&outlines))?;
+        Ok([
+            Artifact { kind: "tiles-csv".into(), path: table },
+            Artifact { kind: "tiles-geojson".into(), path: outlines },
+        ])
     }
 
     fn save_png(&self, name: &str, drawn: &Drawn) -> Result<Artifact, ArtifactError> {
@@ -138,6 +192,11 @@ fn source_context(reader: &Reader, study: &Study, reading: &Reading) -> Result<S
         }
     }
     Ok(context.unwrap_or_else(|| SourceContext::for_study(study_uid(study))))
+}
+
+/// A label as a part of a file's name.
+fn file_word(label: &str) -> String {
+    label.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect()
 }
 
 fn study_uid(study: &Study) -> Uid {

@@ -233,7 +233,7 @@ pub struct ImageRecord {
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Artifact {
-    /// `overlay-png`, `secondary-capture`, `structured-report`.
+    /// `overlay-png`, `secondary-capture`, `structured-report`; of a slide also `tiles-csv`, `tiles-geojson`, `parametric-map`.
     pub kind: String,
     /// Where.
     pub path: PathBuf,

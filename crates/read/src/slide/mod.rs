@@ -3,6 +3,7 @@
 //! Nothing of a slide is ever in memory whole: threads read tiles and make tensors of them, a bounded queue leads to the graph, and
 //! what remains of a tile are its logits. `plan` says where tiles lie, `tissue` which of them are read.
 
+mod files;
 mod plan;
 mod tissue;
 
@@ -12,8 +13,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use overread_dicom::read::{self, CodecHost, Opened, ReadError, Slide, SlideView};
-use overread_domain::{Decision, Explanation, GridSize, ImageGrid, NotAssessed, Region, sentence};
-use overread_infer::manifest::SlideUse;
+use overread_domain::{Decision, Explanation, GridSize, ImageGrid, NotAssessed, Region, ValueKind, sentence};
+use overread_infer::manifest::{CalibratedOn, SlideUse};
 use overread_infer::{Engine, InferError, Pack, Tensor, quality};
 
 use crate::intake::Study;
@@ -374,7 +375,7 @@ fn conclude(reading: &mut Reading, how: SlideUse) {
     for (label, spec) in pack.manifest.findings.iter().enumerate() {
         let logits: Vec<f64> = counted.iter().map(|(_, _, logits)| logits[label]).collect();
         let answer = pack.manifest.aggregation.answer(&logits);
-        let mut finding = if how.calibrated {
+        let mut finding = if how.calibrated_on == CalibratedOn::Slides {
             spec.finding(answer.logit, reading.program.prevalence)
         } else {
             spec.uncalibrated(answer.logit)
@@ -406,10 +407,21 @@ fn conclude(reading: &mut Reading, how: SlideUse) {
 }
 
 impl SlideMap {
-    /// What a tile says of a label, 0 to 1: its calibrated probability at the pack's own prevalence, or a score where there is no calibration.
+    /// What the numbers of tiles are: probabilities where the pack was calibrated on tiles, scores else.
+    pub fn kind(pack: &Pack, label: usize) -> ValueKind {
+        let on_tiles = pack.manifest.slides.is_some_and(|s| s.calibrated_on == CalibratedOn::Tiles);
+        let calibrated = pack.manifest.findings[label].calibration.is_some();
+        if on_tiles && calibrated { ValueKind::Probability } else { ValueKind::Score }
+    }
+
+    /// What a tile says of a label by itself, 0 to 1; a probability is that at the pack's own prevalence.
     pub fn value(pack: &Pack, label: usize, logits: &[f64]) -> f64 {
-        let finding = pack.manifest.findings[label].finding(logits[label], None);
-        finding.probability.map(f64::from).or(finding.score).unwrap_or_default()
+        let (spec, logit) = (&pack.manifest.findings[label], logits[label]);
+        match Self::kind(pack, label) {
+            ValueKind::Probability => spec.finding(logit, None).probability.map(f64::from),
+            ValueKind::Score => spec.uncalibrated(logit).score,
+        }
+        .unwrap_or_default()
     }
 
     /// Values of a label by cell of the grid, row by row; none where a tile is on glass or does not count.
