@@ -105,13 +105,13 @@ fn what_was_calibrated_on_tiles_is_a_score_of_a_slide() {
 
 #[test]
 fn a_torn_tile_forbids_absent_and_nothing_else() {
-    let dark = ". 60 60 60 .\n. 60 60 60 .\n. 60 60 60 .\n. 60 60 60 .";
+    let dark = ". 60 60 60 .\n. 60 60 60 .\n. 60 60 60 .\n. . . . .";
     let whole = read("tiff", MICRONS, dark, "");
     assert_eq!(whole["results"][0]["findings"][0]["decision"], "absent");
     let torn = read("tiff", MICRONS, dark, "torn");
     assert_eq!(torn["results"][0]["findings"][0]["decision"], "indeterminate", "{torn}");
     let warnings = torn["warnings"].to_string();
-    assert!(warnings.contains("of 12 tiles could not be read"), "{warnings}");
+    assert!(warnings.contains("of 9 tiles could not be read"), "{warnings}");
     let cells = map(&torn).into_iter().zip(map(&whole));
     let (same, other): (Vec<_>, Vec<_>) = cells.partition(|(a, b)| (a - b).abs() < 0.001);
     assert!(same.len() > 12 && !other.is_empty(), "{other:?}");
@@ -245,7 +245,7 @@ fn a_scanned_slide_and_its_copy_in_dicom_say_the_same() {
         assert!((slide["tile_side"].as_f64().unwrap() - 100.0 / 0.499).abs() < 0.01);
     }
     let (a, b) = (cells(&files["parametric-map"][0]), cells(&copies["parametric-map"][0]));
-    assert!(a.len() == 12 * 15 && a.iter().flatten().count() > 100, "{a:?}");
+    assert!(a.len() == 12 * 15 && a.iter().flatten().count() > 80, "{a:?}");
     for (cell, pair) in a.iter().zip(&b).enumerate() {
         // The converter copies the scanner's JPEG tiles; the two decoders round differently.
         let close = match pair {

@@ -151,6 +151,7 @@ fn facts(object: &InMemDicomObject, header: &read::Header, source: &str) -> Imag
         age_years: header.patient_age_years,
         sex: header.patient_sex,
         burned_in: text(object, tags::BURNED_IN_ANNOTATION).eq_ignore_ascii_case("YES"),
+        slide_label: read::is_slide_label(header),
     }
 }
 

@@ -85,6 +85,9 @@ pub struct ImageFacts {
     /// Whether it says that its pixels tell who the patient is: Burned In Annotation (0028,0301) is YES.
     #[serde(default)]
     pub burned_in: bool,
+    /// Whether it shows the label of a slide, or all of its glass.
+    #[serde(default)]
+    pub slide_label: bool,
 }
 
 impl Rule {
@@ -136,8 +139,12 @@ impl Matcher {
         self.rules.iter().find(holds).map(|(rule, _, _)| rule)
     }
 
-    /// Whether an image goes out for a program: no if its rule sends matching images alone and this is none.
+    /// Whether an image goes out for a program: no if its rule sends matching images alone and this is none. The label of a slide never does:
+    /// no program reads it, and a name may stand on it.
     pub fn sends(&self, program: Option<&str>, image: &ImageFacts) -> bool {
+        if image.slide_label {
+            return false;
+        }
         let rule = self.rules.iter().find(|(rule, _, _)| Some(rule.name.as_str()) == program);
         rule.is_none_or(|(rule, description, order)| {
             rule.images == Images::All || matches(rule, description.as_ref(), order.as_ref(), image)

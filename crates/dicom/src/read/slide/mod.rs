@@ -16,7 +16,7 @@ use overread_domain::{GridSize, ImageGrid, PixelSpacing};
 
 pub(crate) use foreign::SlideHost;
 pub(crate) use sniff::{header, is_slide};
-pub use tiled::is_whole_slide;
+pub use tiled::{is_slide_label, is_whole_slide};
 pub use worker::slide_worker_main;
 
 use super::{CodecHost, DicomFile, ReadError};

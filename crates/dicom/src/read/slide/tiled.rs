@@ -49,16 +49,16 @@ pub fn is_whole_slide(header: &Header) -> bool {
         .is_some_and(|uid| uid.as_str() == uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE)
 }
 
-/// Whether an object of a slide shows its label or all of its glass, where a name may stand.
-fn shows_the_label(header: &Header) -> bool {
-    let flavour = header.image_type.get(2).map_or("", String::as_str);
-    ["LABEL", "OVERVIEW"].iter().any(|f| flavour.eq_ignore_ascii_case(f))
+/// Whether an object shows the label of a slide, or all of its glass, where a name may stand (Image Type, PS3.3 §C.8.12.4.1.1).
+pub fn is_slide_label(header: &Header) -> bool {
+    let label = |value: &String| ["LABEL", "OVERVIEW"].iter().any(|f| value.eq_ignore_ascii_case(f));
+    is_whole_slide(header) && header.image_type.iter().any(label)
 }
 
 impl Pyramid {
     pub(super) fn of(files: Vec<DicomFile>) -> Result<Self, ReadError> {
         let mut levels: Vec<Level> = Vec::new();
-        for file in files.into_iter().filter(|f| is_whole_slide(f.header()) && !shows_the_label(f.header())) {
+        for file in files.into_iter().filter(|f| is_whole_slide(f.header()) && !is_slide_label(f.header())) {
             let level = Level::of(file)?;
             match levels.iter_mut().find(|l| l.matrix == level.matrix && l.tile == level.tile) {
                 Some(same) => same.objects.extend(level.objects),
