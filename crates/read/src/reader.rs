@@ -13,6 +13,7 @@ use overread_infer::faithfulness::{self, Faithfulness};
 use overread_infer::manifest::{Fit, Model, PictureRegion};
 use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
 
+use crate::cine;
 use crate::intake::{ImageFile, Study};
 use crate::program::Program;
 use crate::series;
@@ -414,7 +415,9 @@ fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> V
     for (image, file) in study.images.iter().enumerate() {
         match program.accepts(file) {
             Ok(()) => {
-                frames.extend((0..file.header.frames.max(1)).map(|frame| FrameRef { image, frame }));
+                let sample = cine::sample(file);
+                frames.extend(sample.frames.into_iter().map(|frame| FrameRef { image, frame }));
+                reading.warnings.extend(sample.told);
             }
             Err(refused) => reading.frames.push(FrameOutcome {
                 frame: FrameRef { image, frame: 0 },

@@ -7,7 +7,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_domain::{GridSize, Region, Sex, Uid};
 
-use super::{Tolerance, values};
+use super::{CineTiming, Tolerance, values};
 
 /// The attributes of an object or a photograph that reading needs. No name, no number and no date of the patient.
 ///
@@ -60,6 +60,8 @@ pub struct Header {
     pub model: Option<String>,
     /// Where an ultrasound picture shows the body in two dimensions (Region Spatial Format 1, PS3.3 §C.8.5.5), as the file says.
     pub ultrasound_regions: Vec<Region>,
+    /// When the frames of a cine were taken.
+    pub cine: CineTiming,
     /// What was read although the standard does not allow it.
     pub tolerances: Vec<Tolerance>,
 }
@@ -109,6 +111,7 @@ impl Header {
             manufacturer: None,
             model: None,
             ultrasound_regions: Vec::new(),
+            cine: CineTiming::default(),
             tolerances: Vec::new(),
         }
     }
@@ -138,6 +141,7 @@ impl Header {
                 .iter()
                 .filter_map(ultrasound_region)
                 .collect(),
+            cine: CineTiming::of_object(object),
             tolerances,
             ..Self::of_photograph("", 0, 0, 0, 0)
         }

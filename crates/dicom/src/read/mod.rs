@@ -9,6 +9,7 @@
 //! `rle`, `fragments` and `codec` get at samples, `colour` and `transform` give them their meaning; `raw` passes
 //! frames on as bytes, `extent` copies pixel data without decoding them, `same` compares data sets.
 
+mod cine;
 mod codec;
 mod colour;
 mod error;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 use overread_domain::{GridSize, ImageGrid, PlaneGeometry};
 
+pub use cine::CineTiming;
 pub use codec::host::{CodecHost, CodecLimits};
 pub use codec::worker::codec_worker_main;
 pub use error::{CodecFailure, ReadError};
