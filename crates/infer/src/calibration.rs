@@ -33,6 +33,7 @@ impl FindingSpec {
             label: self.label.clone(),
             code: self.code.clone(),
             site: self.site.clone(),
+            laterality: None,
             probability: None,
             score: None,
             decision: Decision::NotAssessed,
@@ -40,6 +41,7 @@ impl FindingSpec {
             rule_in: None,
             prevalence: None,
             experimental: self.experimental,
+            reason: None,
         }
     }
 }
