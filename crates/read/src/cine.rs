@@ -33,6 +33,9 @@ pub struct Sample {
 pub fn sample(image: &ImageFile) -> Sample {
     let frames = image.header.frames.max(1);
     let mut told = vec![];
+    if image.header.holds_several {
+        told.push("the file holds several pictures; the first alone was read".into());
+    }
     let phases = is_cine(image).then(|| of_clip(&image.header.cine, frames, &mut told)).flatten();
     let chosen = phases.unwrap_or_else(|| {
         if !image.slices.is_empty() || frames <= FRAMES {
