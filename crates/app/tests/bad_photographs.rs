@@ -131,7 +131,7 @@ fn a_picture_of_next_to_nothing_is_not_assessed() {
     let answers = read(
         "
 for size in ((1, 1), (1, 3000), (63, 64)):
-    Image.effect_noise(size, 50).save(f'{folder}/{size[0]}.png')
+    Image.effect_noise(size, 50).save(f'{folder}/{size[0]}x{size[1]}.png')
 ",
     );
     assert_eq!(answers.len(), 3);
