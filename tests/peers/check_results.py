@@ -66,6 +66,7 @@ def finding(group):
     return {
         "label": {"scheme": label.scheme_designator, "value": label.value, "meaning": label.meaning},
         "sites": [{"scheme": s.value.scheme_designator, "value": s.value.value} for s in group.finding_sites],
+        "laterality": [s.laterality.meaning for s in group.finding_sites if s.laterality],
         "decision": DECISIONS.get((answer.scheme_designator, answer.value)) if answer else None,
         "probability": measured[0].value if measured else None,
         "unit": measured[0].unit.value if measured else None,

@@ -12,11 +12,15 @@ use overread_dicom::write::Stamp;
 use overread_domain::sentence;
 use overread_infer::Runtime;
 use overread_read::artifacts::ArtifactFolder;
+use overread_read::considered::Considered;
 use overread_read::reader::{Options, Reader};
 use overread_read::{Program, Status, Study, StudyResult, Workers, batch, find_studies};
 
 use crate::cli::{ClassifyArgs, Format, Shared};
 use crate::{SOME_FAILED, children, library, page, table};
+
+/// Why a pack for research was not asked.
+const FOR_RESEARCH: &str = "for research alone: asked only where --program names it";
 
 pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
     let library = library::onnxruntime(shared)?;
@@ -27,7 +31,7 @@ pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
         let programs = programs(shared, args);
         (programs, loading.join())
     });
-    let programs = programs?;
+    let (programs, unasked) = programs?;
     let runtime = runtime.map_err(|_| anyhow!("loading ONNX Runtime panicked"))??;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
@@ -54,7 +58,7 @@ pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
                 workers.threads_each,
             ))
         },
-        |reader, (index, study)| answer(reader, *index, study, &programs, options, args),
+        |reader, (index, study)| answer(reader, (*index, study), (&programs, &unasked), options, args),
         |result| {
             bar.step();
             sink.take(&result);
@@ -64,14 +68,19 @@ pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
     sink.finish(studies.len())
 }
 
-/// The programs that the command line names, else all that may be used without being named.
-fn programs(shared: &Shared, args: &ClassifyArgs) -> Result<Vec<Program>> {
+/// The programs that the command line names, else all that may be used without being named; then, the others and why they are not asked.
+fn programs(shared: &Shared, args: &ClassifyArgs) -> Result<(Vec<Program>, Vec<Considered>)> {
     let trust = library::trust(shared)?;
+    let mut unasked = vec![];
     let folders: Vec<PathBuf> = if args.pack.is_empty() {
         let entries = library::entries(shared);
         let known: Vec<String> = entries.iter().map(|e| e.metadata.overread.program.clone()).collect();
         if let Some(unknown) = args.program.iter().find(|p| !known.contains(p)) {
             bail!("no program {unknown}; {}", library::names(shared, known.iter().map(String::as_str)));
+        }
+        if args.program.is_empty() {
+            let research = entries.iter().map(|e| &e.metadata.overread).filter(|m| m.terms.research_only);
+            unasked.extend(research.map(|m| Considered::unasked(&m.program, FOR_RESEARCH)));
         }
         let wanted = |e: &&library::Entry| {
             let manifest = &e.metadata.overread;
@@ -92,20 +101,23 @@ fn programs(shared: &Shared, args: &ClassifyArgs) -> Result<Vec<Program>> {
         let pack = library::open(folder, &trust, args.allow_untrusted)?;
         Ok(Program { prevalence: args.prevalence, ..Program::of_pack(pack) })
     };
-    folders.iter().map(open).collect()
+    Ok((folders.iter().map(open).collect::<Result<_>>()?, unasked))
 }
 
 fn answer(
     reader: &mut Reader,
-    index: usize,
-    study: &Study,
-    programs: &[Program],
+    (index, study): (usize, &Study),
+    (programs, unasked): (&[Program], &[Considered]),
     options: Options,
     args: &ClassifyArgs,
 ) -> StudyResult {
     let named = !args.program.is_empty() || !args.pack.is_empty();
-    let readings = overread_read::result::read_study(reader, study, programs, named, options);
+    let (readings, considered) = overread_read::result::read_study(reader, study, programs, named, options);
     let mut result = StudyResult::new(study, &readings, args.timings);
+    result.considered = considered;
+    if study.unreadable.is_none() {
+        result.considered.extend_from_slice(unasked);
+    }
     if let Some(out) = &args.out {
         // Numbered: a folder's name tells nothing of the patient.
         let folder = ArtifactFolder::new(out.join(format!("{:05}", index + 1)), now());

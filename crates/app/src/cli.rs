@@ -658,14 +658,21 @@ The manifest holds what neither graph nor bundle tells; without one the command 
 /// known, else a CR image, which asks for none.
 #[derive(Args)]
 pub struct WrapArgs {
-    /// The picture (JPEG, PNG, TIFF, WebP); colour is turned to grey.
-    pub picture: PathBuf,
-    /// The DICOM file to write.
+    /// The pictures (JPEG, PNG, TIFF, WebP). Several become images of one study: two eyes, three photographs of one lesion.
+    #[arg(required = true, value_name = "PICTURE")]
+    pub pictures: Vec<PathBuf>,
+    /// The DICOM file to write; of several pictures the folder for `1.dcm`, `2.dcm` and so on.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Body Part Examined (0018,0015).
-    #[arg(long, default_value = "CHEST", value_name = "PART")]
-    pub body_part: String,
+    /// What the pictures show; a radiograph is turned to grey.
+    #[arg(long, value_enum, default_value = "radiograph")]
+    pub kind: PictureKind,
+    /// The side that the pictures show: one for all, or one each in their order, such as R,L. A picture of an eye needs it.
+    #[arg(long, value_enum, value_delimiter = ',', ignore_case = true, value_name = "SIDE")]
+    pub laterality: Vec<PictureSide>,
+    /// Body Part Examined (0018,0015); CHEST of a radiograph where it is not said.
+    #[arg(long, value_name = "PART")]
+    pub body_part: Option<String>,
     /// View Position (0018,5101), such as PA.
     #[arg(long, value_name = "VIEW")]
     pub view: Option<String>,
@@ -676,6 +683,26 @@ pub struct WrapArgs {
     /// Imager Pixel Spacing (0018,1164): millimetres between pixels at the detector. Makes it a DX image.
     #[arg(long, value_name = "MM", value_parser = millimetres)]
     pub imager_pixel_spacing: Option<f64>,
+}
+
+/// What a picture shows.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PictureKind {
+    /// A radiograph that was exported, scanned or photographed
+    Radiograph,
+    /// An eye, taken from outside
+    Eye,
+    /// Skin or anything else that is seen
+    Skin,
+}
+
+/// A side of the body.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PictureSide {
+    /// Right
+    R,
+    /// Left
+    L,
 }
 
 fn millimetres(text: &str) -> Result<f64, String> {

@@ -75,6 +75,7 @@ fn study(html: &mut String, folder: &Path, result: &Value) {
     for warning in list(&result["warnings"]) {
         let _ = write!(html, "<p class=\"note\">{}</p>", escape(&text(warning)));
     }
+    considered(html, result);
     html.push_str("<p>");
     for artifact in list(&result["artifacts"]) {
         let (path, kind) = (text(&artifact["path"]), text(&artifact["kind"]));
@@ -83,6 +84,25 @@ fn study(html: &mut String, folder: &Path, result: &Value) {
         let _ = write!(html, "<a href=\"{}\">{}</a> ", escape(&link), escape(&kind.replace('-', " ")));
     }
     html.push_str("</p></div></article>");
+}
+
+/// Which programs took the study and which did not, and why; open where none answered.
+fn considered(html: &mut String, result: &Value) {
+    if list(&result["considered"]).next().is_none() {
+        return;
+    }
+    let open = if list(&result["results"]).next().is_none() { " open" } else { "" };
+    let _ = write!(html, "<details class=\"note\"{open}><summary>Programs</summary><ul>");
+    for program in list(&result["considered"]) {
+        let _ = write!(
+            html,
+            "<li>{} {}: {}</li>",
+            escape(&text(&program["program"])),
+            if program["taken"] == true { "read it" } else { "did not read it" },
+            escape(&text(&program["why"]))
+        );
+    }
+    html.push_str("</ul></details>");
 }
 
 fn findings(html: &mut String, program: &Value) {
@@ -105,20 +125,30 @@ fn findings(html: &mut String, program: &Value) {
             _ => String::new(),
         };
         let at = percent(&f["prevalence"]).map_or(String::new(), |p| format!(" at prevalence {p}"));
+        let why = text(&f["reason"]["message"]);
         let _ = write!(
             html,
-            "<tr><td>{}</td><td>{}<br><small>{}{}</small></td><td class=\"{}\">{}</td></tr>",
-            escape(&text(&f["label"])),
+            "<tr><td>{}</td><td>{}<br><small>{}{}</small></td><td class=\"{}\">{}<br><small>{}</small></td></tr>",
+            escape(&name(f)),
             escape(&number),
             escape(&range),
             escape(&at),
             escape(&decision),
-            escape(&decision.replace('-', " "))
+            escape(&decision.replace('-', " ")),
+            escape(&why)
         );
     }
     html.push_str("</tbody></table>");
     for caveat in list(&program["caveats"]) {
         let _ = write!(html, "<p class=\"caveat\">{}</p>", escape(&text(caveat)));
+    }
+}
+
+/// A finding's label, and its side where it has one.
+fn name(finding: &Value) -> String {
+    match finding["laterality"].as_str() {
+        Some(side) => format!("{} ({side})", text(&finding["label"])),
+        None => text(&finding["label"]),
     }
 }
 

@@ -5,8 +5,9 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Result;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
-use overread_domain::Decision;
+use overread_domain::{Decision, sided};
 use overread_read::StudyResult;
+use overread_read::considered::Considered;
 use overread_read::result::{FindingRecord, ProgramResult, Status};
 use serde_json::Value;
 
@@ -132,6 +133,8 @@ impl Results {
         if result.results.is_empty() {
             let word = if result.status == Status::Failed { "failed" } else { "not assessed" };
             self.row(&source, "", "", "", word, Some(Color::Red));
+            let why = |c: &Considered| format!("{source}: not {}: {}", c.program, c.why);
+            self.notes.extend(result.considered.iter().filter(|c| !c.taken).map(why));
         }
         for program in &result.results {
             self.add_program(&source, program);
@@ -146,8 +149,22 @@ impl Results {
                 Decision::Indeterminate => Some(Color::Yellow),
                 Decision::NotAssessed => None,
             };
-            self.row(source, &program.program, &f.label, &number(f), &f.decision.to_string(), colour);
+            self.row(
+                source,
+                &program.program,
+                &sided(&f.label, f.laterality),
+                &number(f),
+                &f.decision.to_string(),
+                colour,
+            );
         }
+        let mut of_side: Vec<String> = vec![];
+        for f in &program.findings {
+            let side = f.laterality.map_or("side not stated".into(), |side| side.to_string());
+            let note = f.reason.as_ref().map(|r| format!("{source}: {side}: {}", r.message));
+            of_side.extend(note.filter(|note| !of_side.contains(note)));
+        }
+        self.notes.extend(of_side);
         for caveat in &program.caveats {
             let note = format!("{}: {caveat}", program.program);
             if !self.notes.contains(&note) {

@@ -183,6 +183,23 @@ fn fields_become_the_header() {
 }
 
 #[test]
+fn two_eyes_come_in_one_form() {
+    let desk = Desk::new();
+    let pictures = ["text.png", "grey.jpg", "turned-6.jpg"];
+    let answer = desk.send(&pictures, &[("kind", "eye"), ("laterality", "R, L,R")]);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let headers = desk.check(&pictures, &desk.images(&answer));
+    let sides: Vec<_> = headers.iter().map(|h| h["ImageLaterality"].as_str().unwrap()).collect();
+    assert_eq!(sides, ["R", "L", "R"]);
+    assert_eq!(desk.studies(), 1);
+    let two = [("kind", "eye"), ("laterality", "R,L")];
+    refused(&desk.send(&pictures, &two), 422, "laterality: one side for all pictures, or one for each");
+    let hands = [("kind", "skin"), ("body_part", "HAND"), ("laterality", "R,L")];
+    refused(&desk.send(&["text.png", "grey.jpg"], &hands), 422, "laterality: several sides for eyes alone");
+    assert_eq!((desk.studies(), desk.staged()), (1, 0));
+}
+
+#[test]
 fn the_same_form_again_is_the_same_study() {
     let desk = Desk::new();
     let first = desk.send(&["text.png", "text.png"], &EYE);

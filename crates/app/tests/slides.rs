@@ -209,7 +209,9 @@ fn files_for_other_programs_hold_the_same_numbers() {
         "tiles-geojson",
     ];
     assert_eq!(kinds, wanted);
-    for object in [&files["parametric-map"][0], &files["secondary-capture"][0], &files["structured-report"][0]] {
+    for object in
+        [&files["parametric-map"][0], &files["secondary-capture"][0], &files["structured-report"][0]]
+    {
         assert_eq!(dciodvfy_errors(object), Vec::<String>::new(), "{}", object.display());
     }
     let map = cells(&files["parametric-map"][0]);
@@ -223,7 +225,8 @@ fn files_for_other_programs_hold_the_same_numbers() {
     assert!(lines[3].starts_with("200,200,200,200,0.8"), "{table}");
     assert!(lines[7].starts_with("800,600,200,160,"), "{table}");
     let read: Value =
-        serde_json::from_str(&peer("check_tiles.py", &[&files["tiles-csv"][0], &files["tiles-geojson"][0]])).unwrap();
+        serde_json::from_str(&peer("check_tiles.py", &[&files["tiles-csv"][0], &files["tiles-geojson"][0]]))
+            .unwrap();
     assert_eq!(read["errors"], json!([]), "{read}");
 }
 
@@ -234,7 +237,8 @@ fn a_scanned_slide_and_its_copy_in_dicom_say_the_same() {
     let copy = folder.path().join("copy");
     let converter = tools().join("slides/bin/wsidicomizer");
     let mut convert = std::process::Command::new(&converter);
-    let done = convert.arg("-i").arg(&scanned).arg("-o").arg(&copy).output().expect("wsidicomizer; run ./x setup");
+    let done =
+        convert.arg("-i").arg(&scanned).arg("-o").arg(&copy).output().expect("wsidicomizer; run ./x setup");
     assert!(done.status.success(), "{}", text(&done.stderr));
     let pack = pack(folder.path(), "tiles");
     let (one, files) = written(&scanned, &pack, &folder.path().join("a"));
@@ -255,14 +259,20 @@ fn a_scanned_slide_and_its_copy_in_dicom_say_the_same() {
         };
         assert!(close, "cell {cell}: {pair:?}");
     }
-    for object in files["parametric-map"].iter().chain(&copies["parametric-map"]).chain(&copies["structured-report"]) {
+    for object in
+        files["parametric-map"].iter().chain(&copies["parametric-map"]).chain(&copies["structured-report"])
+    {
         assert_eq!(dciodvfy_errors(object), Vec::<String>::new(), "{}", object.display());
     }
     // The slide is not of a lung, and the pack for lungs says so of both.
     for input in [&scanned, &copy] {
         let mut command = overread();
-        let output =
-            run(command.arg("classify").arg(input).args(["--program", "lung-histology", "--format", "jsonl"]));
+        let output = run(command.arg("classify").arg(input).args([
+            "--program",
+            "lung-histology",
+            "--format",
+            "jsonl",
+        ]));
         let answer = results(&output).remove(0);
         assert_eq!(answer["reason"]["code"], "out-of-distribution", "{answer}");
     }

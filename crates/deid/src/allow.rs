@@ -115,6 +115,9 @@ pub(crate) const OBJECT: &[Entry] = &[
     (t::FRAME_TIME, Decimal(1)),
     (t::FRAME_TIME_VECTOR, Decimal(MANY)),
     (t::FRAME_INCREMENT_POINTER, Pointer(&[t::FRAME_TIME, t::FRAME_TIME_VECTOR])),
+    (t::R_WAVE_TIME_VECTOR, Float(MANY)),
+    (t::R_WAVE_POINTER, Short(MANY)),
+    (t::HEART_RATE, Integer(1)),
     (t::CINE_RATE, Integer(1)),
     (t::RECOMMENDED_DISPLAY_FRAME_RATE, Integer(1)),
     (t::SEQUENCE_OF_ULTRASOUND_REGIONS, Items(64, ULTRASOUND_REGION)),
@@ -172,8 +175,10 @@ const FUNCTIONAL_GROUPS: &[Entry] = &[
 ];
 
 /// §C.8.12.4: where on the glass the first pixel lies.
-const SLIDE_OFFSETS: &[Entry] =
-    &[(t::X_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)), (t::Y_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1))];
+const SLIDE_OFFSETS: &[Entry] = &[
+    (t::X_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)),
+    (t::Y_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)),
+];
 
 /// §C.8.12.6.1: which tile a frame is.
 const TILE_POSITION: &[Entry] = &[

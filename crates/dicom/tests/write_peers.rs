@@ -28,7 +28,7 @@ fn every_pydicom_file() -> Vec<PathBuf> {
 /// The report, the report of a study that was not assessed, and the capture of one source.
 fn write_all(source: &SourceContext, folder: &Path, name: &str) -> [PathBuf; 3] {
     let explanation = VisualExplanation {
-        label: "pneumonia".into(),
+        finding: "pneumonia".into(),
         image: capture_reference(source, &algorithm(), &identity(), "pneumonia"),
     };
     let all = findings();

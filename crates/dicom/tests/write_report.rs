@@ -13,7 +13,7 @@ use overread_dicom::write::{
     InstanceReference, Release, Report, ResultIdentity, SourceContext, VisualExplanation,
 };
 use overread_dicom::write::{WriteError, to_part10};
-use overread_domain::{CodedConcept, Identified, Uid};
+use overread_domain::{BodySide, CodedConcept, Decision, Finding, Identified, NotAssessed, Uid};
 use write_support::*;
 
 fn image(study: &str, series: &str, instance: &str) -> Identified<InMemDicomObject> {
@@ -49,7 +49,7 @@ const NOTHING: Report<'_> = Report {
 fn the_tree_of_a_read_study() {
     let source = two_images();
     let explanation = VisualExplanation {
-        label: "pneumonia".into(),
+        finding: "pneumonia".into(),
         image: capture_reference(&source, &algorithm(), &identity(), "pneumonia"),
     };
     let findings = findings();
@@ -57,6 +57,36 @@ fn the_tree_of_a_read_study() {
         Report { findings: &findings, explanations: &[explanation], release: Release::Final, ..NOTHING };
     let sr = structured_report(&source, &algorithm(), &identity(), stamp(), &report).unwrap();
     insta::assert_snapshot!(dump(&sr));
+}
+
+#[test]
+fn each_side_has_its_site_its_tracking_and_its_pictures() {
+    let source = two_images();
+    let picture = |name: &str| VisualExplanation {
+        finding: name.into(),
+        image: capture_reference(&source, &algorithm(), &identity(), name),
+    };
+    let explanations = [picture("pneumonia (right)"), picture("pneumonia (left)")];
+    let right = Finding { laterality: Some(BodySide::Right), ..findings().swap_remove(0) };
+    let reason = Some(NotAssessed { code: "out-of-distribution".into(), message: "a stranger".into() });
+    let left = Finding {
+        laterality: Some(BodySide::Left),
+        decision: Decision::NotAssessed,
+        probability: None,
+        site: None,
+        reason,
+        ..right.clone()
+    };
+    let report = Report { findings: &[right, left], explanations: &explanations, ..NOTHING };
+    let tree = dump(&structured_report(&source, &algorithm(), &identity(), stamp(), &report).unwrap());
+    let groups: Vec<&str> = tree.split("125007").collect();
+    assert_eq!(groups.len(), 3, "{tree}");
+    let (right, left) = (groups[1], groups[2]);
+    assert!(right.contains("24028007") && !right.contains("7771000"), "{tree}");
+    assert!(left.contains("7771000") && !left.contains("24028007"), "{tree}");
+    assert!(right.contains("pneumonia (right)") && left.contains("pneumonia (left)"), "{tree}");
+    assert!(left.contains("Not assessed (out-of-distribution): a stranger"), "{tree}");
+    assert_eq!((right.matches("130401").count(), left.matches("130401").count()), (1, 1), "{tree}");
 }
 
 #[test]

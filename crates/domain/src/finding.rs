@@ -123,6 +123,36 @@ impl fmt::Display for EditionId {
     }
 }
 
+/// The side of the body that a finding is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BodySide {
+    /// `R`.
+    Right,
+    /// `L`.
+    Left,
+}
+
+impl BodySide {
+    /// The side of a code string of Image Laterality (0020,0062); none for both, unpaired and any other text.
+    pub fn parse(code: &str) -> Option<Self> {
+        match code.trim() {
+            "R" => Some(Self::Right),
+            "L" => Some(Self::Left),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for BodySide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Right => "right",
+            Self::Left => "left",
+        })
+    }
+}
+
 /// One label with its calibrated probability and decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -133,6 +163,9 @@ pub struct Finding {
     /// Where in the body, where the pack says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<CodedConcept>,
+    /// On which side, where the images that it was taken from tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub laterality: Option<BodySide>,
     /// Calibrated probability at `prevalence`; none where the reading does not answer or is not calibrated.
     pub probability: Option<Probability>,
     /// The raw output of a pack without calibration: it orders cases and is no probability.
@@ -148,9 +181,17 @@ pub struct Finding {
     pub prevalence: Option<Probability>,
     /// Fewer than 20 positive patients stand behind it.
     pub experimental: bool,
+    /// Why this one was not assessed, where others of the reading were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NotAssessed>,
 }
 
 impl Finding {
+    /// What tells the finding from the others of its reading: the label, and the side where it has one.
+    pub fn name(&self) -> String {
+        sided(&self.label, self.laterality)
+    }
+
     /// The decision that follows from a probability and two thresholds.
     pub fn decide(p: Probability, rule_out: Option<Probability>, rule_in: Option<Probability>) -> Decision {
         if rule_in.is_some_and(|t| p >= t) {
@@ -161,6 +202,11 @@ impl Finding {
             Decision::Indeterminate
         }
     }
+}
+
+/// A label with a side, for people and for telling two findings of one label apart.
+pub fn sided(label: &str, side: Option<BodySide>) -> String {
+    side.map_or_else(|| label.to_owned(), |side| format!("{label} ({side})"))
 }
 
 /// A map over the pixels that tells what spoke for a finding.

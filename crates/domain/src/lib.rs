@@ -23,7 +23,9 @@ pub use causes::sentence;
 pub use checkup::{Check, Side, Verdict};
 pub use code::CodedConcept;
 pub use digest::ContentHash;
-pub use finding::{Decision, EditionId, Explanation, Finding, NotAssessed, Probability, ValueKind};
+pub use finding::{
+    BodySide, Decision, EditionId, Explanation, Finding, NotAssessed, Probability, ValueKind, sided,
+};
 pub use identity::Identified;
 pub use image::{
     Channels, GridSize, ImageGrid, Photometric, PixelSpacing, Plane, PlaneGeometry, Region, Samples,

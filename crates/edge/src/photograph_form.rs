@@ -64,9 +64,10 @@ pub(crate) struct PhotographForm {
     /// A term of Body Part Examined (PS3.16 annex L), such as `HAND`. A picture of an eye needs none.
     #[schema(nullable = false)]
     body_part: Option<String>,
-    /// The side of the body. A picture of an eye needs it, and is not unpaired.
-    #[schema(nullable = false)]
-    laterality: Option<Laterality>,
+    /// The side of the body: `L`, `R`, `B` (both) or `U` (unpaired). A picture of an eye needs it, and is not unpaired; pictures of two eyes have one each, in
+    /// the order of the pictures: `R,L`.
+    #[schema(nullable = false, pattern = "^[LRBU](,[LRBU])*$")]
+    laterality: Option<String>,
     /// View Position of a radiograph, such as `PA`.
     #[schema(nullable = false, max_length = 16)]
     view: Option<String>,
@@ -120,20 +121,6 @@ pub(crate) enum Device {
     SlitLamp,
     /// A fundus camera.
     FundusCamera,
-}
-
-/// The side of the body.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a field of the form")]
-pub(crate) enum Laterality {
-    /// Left.
-    L,
-    /// Right.
-    R,
-    /// Both.
-    B,
-    /// Unpaired.
-    U,
 }
 
 /// Patient's Sex.
@@ -280,7 +267,8 @@ impl Form {
             text => Ok(text.map(str::to_owned)),
         };
         let mut header = WrapHeader::new(self.uids(&[]), stamp);
-        header.laterality = one_of("laterality", &["L", "R", "B", "U"])?;
+        let sides = self.sides()?;
+        header.laterality = sides.first().cloned();
         header.sex = one_of("patient_sex", &["M", "F", "O"])?;
         let parts: Vec<&str> = anatomy::terms().collect();
         header.body_part = one_of("body_part", &parts)?;
@@ -301,14 +289,43 @@ impl Form {
             (Kind::Eye, device) => PhotographKind::Eye(device),
         };
         if matches!(kind, PhotographKind::Eye(_)) {
-            if !matches!(header.laterality.as_deref(), Some("L" | "R" | "B")) {
+            if sides.is_empty() || sides.iter().any(|side| side == "U") {
                 return Err(wrong("laterality", "an eye needs L, R or B"));
             }
             if header.body_part.as_deref().is_some_and(|part| part != "EYE") {
                 return Err(wrong("body_part", "an eye is EYE"));
             }
+        } else if sides.windows(2).any(|pair| pair[0] != pair[1]) {
+            // Of anything but an eye the side is the series', and all are one series.
+            return Err(wrong(
+                "laterality",
+                "several sides for eyes alone; send each side as a study of its own",
+            ));
         }
         Ok((kind, header))
+    }
+
+    /// The side of a picture.
+    pub(crate) fn side(&self, index: usize) -> Option<String> {
+        let sides = self.sides().ok()?;
+        sides.get(index).or(sides.first()).cloned()
+    }
+
+    /// One side for all pictures, one for each, or none.
+    fn sides(&self) -> Result<Vec<String>, Problem> {
+        const TERMS: [&str; 4] = ["L", "R", "B", "U"];
+        let Some(text) = self.text("laterality") else { return Ok(vec![]) };
+        let sides: Vec<String> = text.split(',').map(|side| side.trim().to_owned()).collect();
+        if !sides.iter().all(|side| TERMS.contains(&side.as_str())) {
+            return Err(wrong("laterality", &format!("one of {}", TERMS.join(", "))));
+        }
+        if sides.len() > 1 && sides.len() != self.pictures.len() {
+            return Err(wrong(
+                "laterality",
+                "one side for all pictures, or one for each in their order: R,L",
+            ));
+        }
+        Ok(sides)
     }
 
     fn device(&self, kind: Kind) -> Result<EyeDevice, Problem> {

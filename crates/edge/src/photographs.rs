@@ -151,7 +151,12 @@ impl Photographs {
         let of = form.pictures.len();
         let one = |(index, picture): (usize, &photograph_form::Picture)| {
             let bytes = std::fs::read(&picture.file).map_err(|e| Problem::internal(&e))?;
-            let header = WrapHeader { uids: uids(form, index), number: index as u32 + 1, ..header.clone() };
+            let header = WrapHeader {
+                uids: uids(form, index),
+                number: index as u32 + 1,
+                laterality: form.side(index),
+                ..header.clone()
+            };
             let image = wrap(bytes, &header, kind, &mut host).map_err(|e| refused(index + 1, &e))?;
             self.stage(&image, of)
         };

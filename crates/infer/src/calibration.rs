@@ -36,6 +36,7 @@ impl FindingSpec {
             label: self.label.clone(),
             code: self.code.clone(),
             site: self.site.clone(),
+            laterality: None,
             probability: None,
             score: None,
             decision: Decision::NotAssessed,
@@ -43,6 +44,7 @@ impl FindingSpec {
             rule_in: None,
             prevalence: None,
             experimental: self.experimental,
+            reason: None,
         }
     }
 }

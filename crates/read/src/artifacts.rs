@@ -100,7 +100,8 @@ impl ArtifactFolder {
             };
             let object = secondary_capture(&source, &algorithm, &identity, self.stamp, &capture)?;
             if drawn.explains {
-                visual.push(VisualExplanation { label: drawn.label, image: InstanceReference::to(&object)? });
+                visual
+                    .push(VisualExplanation { finding: drawn.label, image: InstanceReference::to(&object)? });
             }
             let name = format!("{stem}.capture.dcm");
             artifacts.push(self.save(&name, "secondary-capture", &to_part10(&object)?)?);

@@ -7,7 +7,7 @@ use embedded_graphics::mono_font::iso_8859_1::{FONT_9X15, FONT_10X20};
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 use embedded_graphics::text::{Baseline, Text};
 use embedded_graphics::{Drawable, Pixel};
-use overread_domain::{Decision, Explanation, Finding};
+use overread_domain::{Decision, Explanation, Finding, sided};
 use overread_infer::InferError;
 use overread_infer::manifest::{Filter, Fit, PictureRegion, Preprocessing, VoiRule};
 
@@ -43,7 +43,7 @@ pub fn draw(
 ) -> Result<Picture, InferError> {
     let (width, height) = panel_size(grid.full_size.columns, grid.full_size.rows);
     let panel = display(grid, width, height)?;
-    let lines = caption(reading, map.map(|e| &e.map));
+    let lines = caption(reading, map);
     let panels = if map.is_some() { 2 } else { 1 };
     let width_all = (width * panels).max(720);
     let caption_height = (lines.len() as i32 * LINE + 2 * MARGIN) as u32;
@@ -153,7 +153,7 @@ fn heat(strength: f32) -> [f32; 3] {
     std::array::from_fn(|c| STOPS[low][c] * (1.0 - part) + STOPS[low + 1][c] * part)
 }
 
-fn caption(reading: &Reading, map: Option<&Explanation>) -> Vec<(String, Rgb888)> {
+fn caption(reading: &Reading, map: Option<&FrameExplanation>) -> Vec<(String, Rgb888)> {
     let manifest = &reading.program.pack.manifest;
     let mut lines = vec![(manifest.title.clone(), Rgb888::WHITE)];
     if let Some(reason) = &reading.not_assessed {
@@ -162,15 +162,17 @@ fn caption(reading: &Reading, map: Option<&Explanation>) -> Vec<(String, Rgb888)
     } else {
         lines.extend(reading.findings.iter().map(|f| (finding_line(f), Rgb888::WHITE)));
     }
-    if let Some(map) = map {
+    if let Some(FrameExplanation { map, side, .. }) = map {
         let what = match map.method.as_str() {
             "class-activation-map" => {
-                "right: what spoke for it (class-activation map, coarse; not a localisation)"
+                "beside the image: what spoke for it (class-activation map, coarse; not a localisation)"
             }
-            crate::slide::TILES => "right: what each tile says by itself, 0 to 1; not a localisation",
-            _ => "right: what spoke for it (occlusion map, coarse; not a localisation)",
+            crate::slide::TILES => {
+                "beside the image: what each tile says by itself, 0 to 1; not a localisation"
+            }
+            _ => "beside the image: what spoke for it (occlusion map, coarse; not a localisation)",
         };
-        lines.push((format!("{}, {what}", map.label), Rgb888::new(190, 190, 190)));
+        lines.push((format!("{}, {what}", sided(&map.label, *side)), Rgb888::new(190, 190, 190)));
     }
     let grey = Rgb888::new(150, 150, 150);
     lines.push((format!("{} edition {}", manifest.id, reading.program.pack.edition.short()), grey));
@@ -196,7 +198,7 @@ pub fn finding_line(f: &Finding) -> String {
     };
     let at = f.prevalence.map_or(String::new(), |p| format!(" (at prevalence {})", percent(p.get())));
     let experimental = if f.experimental { ", experimental" } else { "" };
-    format!("{}:{number} {decision}{at}{experimental}", f.label)
+    format!("{}:{number} {decision}{at}{experimental}", f.name())
 }
 
 fn wrapped(text: &str, width: usize) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The pictures of a reading: each explained finding over the frame that it is about, else the plain image.
 
-use overread_domain::{GridSize, sentence};
+use overread_domain::{GridSize, sentence, sided};
 use overread_infer::InferError;
 
 use crate::intake::Study;
@@ -10,7 +10,7 @@ use crate::reader::{FrameExplanation, FrameRef, Reader, Reading};
 /// A picture of a reading, and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawn {
-    /// The finding it explains, or `image` for the plain picture of a study that was not assessed.
+    /// The name of the finding it explains, or `image` for the plain picture of a study that was not assessed.
     pub label: String,
     /// Whether it shows a map of what spoke for the finding.
     pub explains: bool,
@@ -23,7 +23,7 @@ pub struct Drawn {
 /// A picture of a reading as a PNG, for keeping and sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturePicture {
-    /// The finding it explains, or `image` for the plain picture of a study that was not assessed.
+    /// The name of the finding it explains, or `image` for the plain picture of a study that was not assessed.
     pub label: String,
     /// Whether it shows a map of what spoke for the finding.
     pub explains: bool,
@@ -68,7 +68,7 @@ pub fn draw_all(reader: &mut Reader, study: &Study, reading: &Reading) -> Result
     let mut drawn = Vec::new();
     for (label, frame, map) in chosen(reading) {
         let Some(picture) = picture(reader, study, reading, &frame, map)? else { continue };
-        let what = reading.findings.iter().find(|f| f.label == label).map(finding_line);
+        let what = reading.findings.iter().find(|f| f.name() == label).map(finding_line);
         let description = match (map, what) {
             (Some(e), Some(what)) => format!("{} over the image; {what}", e.map.method),
             _ => "The image; not assessed".to_owned(),
@@ -106,7 +106,7 @@ fn chosen(reading: &Reading) -> Vec<(String, FrameRef, Option<&FrameExplanation>
         let first = reading.frames.iter().find(|f| !f.logits.is_empty()).or(reading.frames.first());
         return first.map(|f| ("image".to_owned(), f.frame.clone(), None)).into_iter().collect();
     }
-    reading.explanations.iter().map(|e| (e.map.label.clone(), e.frame.clone(), Some(e))).collect()
+    reading.explanations.iter().map(|e| (sided(&e.map.label, e.side), e.frame.clone(), Some(e))).collect()
 }
 
 /// The picture of one frame; none where it cannot be decoded, which the reading has already told.

@@ -7,15 +7,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
-use overread_domain::{Decision, Explanation, Finding, GridSize, ImageGrid, NotAssessed, Region, sentence};
+use overread_domain::{BodySide, Explanation, Finding, GridSize, ImageGrid, NotAssessed, Region, sentence};
 use overread_infer::engine::ImageOutput;
 use overread_infer::faithfulness::{self, Faithfulness};
 use overread_infer::manifest::{Fit, Model, PictureRegion};
 use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
 
+use crate::cine;
 use crate::intake::{ImageFile, Study};
+use crate::patients;
 use crate::program::Program;
 use crate::series;
+use crate::sides::{self, Sides};
 use crate::slide::{self, SlideMap};
 
 /// Most frames of a study that one program reads; a cine or series is sampled evenly above it.
@@ -75,6 +78,8 @@ pub struct KeyFrame {
 pub struct FrameExplanation {
     /// The frame.
     pub frame: FrameRef,
+    /// The side that its finding is of.
+    pub side: Option<BodySide>,
     /// The map.
     pub map: Explanation,
     /// The part of the image that the map spans: left, top, right and bottom in widths and heights of the image, below 0 and above 1
@@ -90,12 +95,14 @@ pub struct Reading {
     pub program: Program,
     /// Why there is no answer; none if there is one.
     pub not_assessed: Option<NotAssessed>,
-    /// One a label.
+    /// What is answered for apart.
+    pub sides: Sides,
+    /// One a label, for each side that is answered for.
     pub findings: Vec<Finding>,
     /// The frames that carried each finding's answer, the highest logit first; none where there is no answer, or all frames
-    /// count alike. One list a label.
+    /// count alike. One list a finding.
     pub key_frames: Vec<Vec<KeyFrame>>,
-    /// One a label that has a map.
+    /// One a finding that has a map.
     pub explanations: Vec<FrameExplanation>,
     /// What was looked at.
     pub frames: Vec<FrameOutcome>,
@@ -103,6 +110,8 @@ pub struct Reading {
     pub slides: Vec<SlideMap>,
     /// Files or frames that could not be read though others could.
     pub warnings: Vec<String>,
+    /// Frames that could not be decoded; each has its warning.
+    pub unread: Vec<FrameRef>,
     /// Where the time went.
     pub spent: Spent,
 }
@@ -110,19 +119,20 @@ pub struct Reading {
 impl Reading {
     /// The reading that frames come to that were run before, as the pack joins them. `warnings` are what could not be read of the study.
     pub fn of_frames(program: &Program, frames: Vec<FrameOutcome>, warnings: Vec<String>) -> Self {
-        let findings = program.pack.manifest.findings.iter().map(|f| f.unanswered()).collect();
         let mut reading = Self {
             program: program.clone(),
             not_assessed: None,
-            findings,
-            key_frames: vec![vec![]; program.pack.manifest.findings.len()],
+            sides: Sides::whole(),
+            findings: vec![],
+            key_frames: vec![],
             explanations: vec![],
             frames,
             slides: vec![],
             warnings,
+            unread: vec![],
             spent: Spent::default(),
         };
-        conclude(&mut reading);
+        sides::conclude(&mut reading);
         reading
     }
 }
@@ -200,14 +210,21 @@ impl Reader {
         let mut reading = Reading {
             program: program.clone(),
             not_assessed: None,
-            findings: pack.manifest.findings.iter().map(|f| f.unanswered()).collect(),
-            key_frames: vec![vec![]; pack.manifest.findings.len()],
+            sides: Sides::whole(),
+            findings: vec![],
+            key_frames: vec![],
             explanations: vec![],
             frames: vec![],
             slides: vec![],
             warnings: study.lost.clone(),
+            unread: vec![],
             spent: Spent::default(),
         };
+        if let Some(why) = patients::objection(study) {
+            reading.not_assessed = Some(why);
+            sides::conclude(&mut reading);
+            return Ok(reading);
+        }
         if slide::wanted(study, program) {
             return self.read_slides(study, program, reading);
         }
@@ -216,7 +233,8 @@ impl Reader {
         if !frames.is_empty() {
             self.prepare(&pack);
         }
-        let mut best = Best::new(pack.manifest.findings.len());
+        reading.sides = Sides::of(&study.images, program, &frames);
+        let mut best = Best::new(pack.manifest.findings.len(), reading.sides.groups().len());
         for batch in frames.chunks(Engine::BATCH) {
             self.read_batch(study, batch, options, &mut reading, &mut best)?;
         }
@@ -226,7 +244,7 @@ impl Reader {
         if none_read || (study.images.is_empty() && !study.lost.is_empty()) {
             return Err(ReadingError::Undecodable(reading.warnings.join("; ")));
         }
-        conclude(&mut reading);
+        sides::conclude(&mut reading);
         if reading.not_assessed.is_none() && options.explain {
             self.explain(study, &pack, best, options, &mut reading)?;
         }
@@ -278,7 +296,10 @@ impl Reader {
                     logits: vec![],
                     refused: Some(refused),
                 }),
-                Err(why) => reading.warnings.push(why),
+                Err(why) => {
+                    reading.warnings.push(why);
+                    reading.unread.push(frame.clone());
+                }
             }
         }
         let engine = self.engine(&pack)?;
@@ -288,7 +309,7 @@ impl Reader {
         for ((frame, tensor), output) in kept.into_iter().zip(tensors).zip(outputs) {
             let refused = stranger(&pack, &output);
             if refused.is_none() {
-                best.consider(&frame, &tensor, &output);
+                best.consider(reading.sides.group_of(&frame), &frame, &tensor, &output);
             }
             reading.frames.push(FrameOutcome {
                 frame,
@@ -364,8 +385,10 @@ impl Reader {
         let engine = self.engine(pack)?;
         // One occlusion gives the maps of all labels, and most often one frame is the best of several.
         let mut occluded: HashMap<FrameRef, Vec<Explanation>> = HashMap::new();
-        for (label, top) in best.of_label.into_iter().enumerate() {
+        let labels = pack.manifest.findings.len();
+        for (index, top) in best.of_finding.into_iter().enumerate() {
             let Some(top) = top else { continue };
+            let (label, side) = (index % labels, reading.sides.groups()[index / labels]);
             if opaque && !occluded.contains_key(&top.frame) {
                 occluded.insert(top.frame.clone(), explain::occlusion(engine, &top.tensor)?);
             }
@@ -377,7 +400,7 @@ impl Reader {
                 None
             };
             let area = area(pack, &study.images[top.frame.image]);
-            reading.explanations.push(FrameExplanation { frame: top.frame, map, area, faithfulness });
+            reading.explanations.push(FrameExplanation { frame: top.frame, side, map, area, faithfulness });
         }
         reading.spent.explain += started.elapsed();
         Ok(())
@@ -393,9 +416,11 @@ impl Drop for Reader {
     }
 }
 
-/// The frame with the highest logit of each label: the one an explanation is about.
+/// The frame with the highest logit of each finding: the one an explanation is about.
 struct Best {
-    of_label: Vec<Option<Top>>,
+    labels: usize,
+    /// Label by label, for each side that is answered for.
+    of_finding: Vec<Option<Top>>,
 }
 
 struct Top {
@@ -406,12 +431,13 @@ struct Top {
 }
 
 impl Best {
-    fn new(labels: usize) -> Self {
-        Self { of_label: (0..labels).map(|_| None).collect() }
+    fn new(labels: usize, sides: usize) -> Self {
+        Self { labels, of_finding: (0..labels * sides).map(|_| None).collect() }
     }
 
-    fn consider(&mut self, frame: &FrameRef, tensor: &Tensor, output: &ImageOutput) {
-        for (label, slot) in self.of_label.iter_mut().enumerate() {
+    fn consider(&mut self, side: usize, frame: &FrameRef, tensor: &Tensor, output: &ImageOutput) {
+        let own = &mut self.of_finding[side * self.labels..][..self.labels];
+        for (label, slot) in own.iter_mut().enumerate() {
             let logit = output.logits[label];
             if slot.as_ref().is_none_or(|top| logit > top.logit) {
                 *slot = Some(Top {
@@ -431,7 +457,9 @@ fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> V
     for (image, file) in study.images.iter().enumerate() {
         match program.accepts(file) {
             Ok(()) => {
-                frames.extend((0..file.header.frames.max(1)).map(|frame| FrameRef { image, frame }));
+                let sample = cine::sample(file);
+                frames.extend(sample.frames.into_iter().map(|frame| FrameRef { image, frame }));
+                reading.warnings.extend(sample.told);
             }
             Err(refused) => reading.frames.push(FrameOutcome {
                 frame: FrameRef { image, frame: 0 },
@@ -514,32 +542,6 @@ pub(crate) fn stranger(pack: &Pack, output: &ImageOutput) -> Option<NotAssessed>
     })
 }
 
-/// From frames to one answer.
-fn conclude(reading: &mut Reading) {
-    let pack = Arc::clone(&reading.program.pack);
-    let counted: Vec<&FrameOutcome> = reading.frames.iter().filter(|f| f.refused.is_none()).collect();
-    if counted.is_empty() {
-        // The refusals of frames that were run weigh more than those by header.
-        let of_run = reading.frames.iter().find(|f| !f.logits.is_empty());
-        let any = of_run.or(reading.frames.first());
-        reading.not_assessed = any.and_then(|f| f.refused.clone());
-        return;
-    }
-    for (label, spec) in pack.manifest.findings.iter().enumerate() {
-        let logits: Vec<f64> = counted.iter().map(|f| f.logits[label]).collect();
-        let answer = pack.manifest.aggregation.answer(&logits);
-        let mut finding = spec.finding(answer.logit, reading.program.prevalence);
-        // What was not seen cannot be ruled out: `absent` needs every frame of the program.
-        if finding.decision == Decision::Absent && !reading.warnings.is_empty() {
-            finding.decision = Decision::Indeterminate;
-        }
-        reading.findings[label] = finding;
-        let key_frame =
-            |i: usize| KeyFrame { frame: counted[i].frame.clone(), logit: logits[i], region: None };
-        reading.key_frames[label] = answer.carried_by.into_iter().map(key_frame).collect();
-    }
-}
-
 /// The path of a frame's file.
 pub fn path_of(study: &Study, frame: &FrameRef) -> PathBuf {
     study.images[frame.image].path.clone()
@@ -556,7 +558,8 @@ mod tests {
         map.values[6] = 1.0;
         let frame = FrameRef { image: 0, frame: 0 };
         let peak = |area| {
-            FrameExplanation { frame: frame.clone(), map: map.clone(), area, faithfulness: None }.peak()
+            FrameExplanation { frame: frame.clone(), side: None, map: map.clone(), area, faithfulness: None }
+                .peak()
         };
         assert_eq!(peak([0.0, 0.0, 1.0, 1.0]), [0.625, 0.75]);
         // The middle half of a wide image: 0.25 + 0.5 × 0.625.

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use overread_domain::{CodedConcept, Decision, Finding, Region, Uid, sentence};
+use overread_domain::{BodySide, CodedConcept, Decision, Finding, Region, Uid, sentence};
 use overread_infer::faithfulness::Faithfulness;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::considered::Considered;
 use crate::intake::Study;
+use crate::patients;
 use crate::program::Program;
 use crate::reader::{
     FrameExplanation, FrameOutcome, KeyFrame, Options, Reader, Reading, ReadingError, Spent, path_of,
@@ -48,6 +50,8 @@ pub struct StudyResult {
     pub reason: Option<Reason>,
     /// One entry a program that took the study.
     pub results: Vec<ProgramResult>,
+    /// Which programs there were, and why each took the study or did not.
+    pub considered: Vec<Considered>,
     /// Files that were written for it.
     pub artifacts: Vec<Artifact>,
     /// Images that could not be read though others of the study could.
@@ -92,9 +96,9 @@ pub struct ProgramResult {
     /// What whoever looks at the result must know of the pack, in sentences: that it is for research only, that it cannot tell
     /// strangers.
     pub caveats: Vec<String>,
-    /// One entry a label.
+    /// One entry a label, for each side where the images show both.
     pub findings: Vec<FindingRecord>,
-    /// One map a label that has one.
+    /// One map a finding that has one.
     pub explanations: Vec<ExplanationRecord>,
     /// What was read and what was refused.
     pub images: Vec<ImageRecord>,
@@ -154,6 +158,10 @@ pub struct FindingRecord {
     /// Where in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<Code>,
+    /// `right` or `left`, where the images that it was taken from tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub laterality: Option<BodySide>,
     /// Calibrated probability at `prevalence`; null where there is no answer or no calibration.
     pub probability: Option<f64>,
     /// Uncalibrated output of a pack without calibration; not a probability.
@@ -170,6 +178,9 @@ pub struct FindingRecord {
     pub prevalence: Option<f64>,
     /// Fewer than 20 positive patients stand behind it.
     pub experimental: bool,
+    /// Why this one was not assessed, where others of the program were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// The frames that carried the answer, the highest logit first; empty where there is no answer, or all frames count alike.
     pub key_frames: Vec<KeyFrameRecord>,
 }
@@ -193,6 +204,10 @@ pub struct KeyFrameRecord {
 pub struct ExplanationRecord {
     /// The finding it belongs to.
     pub label: String,
+    /// The side that the finding is of: `right` or `left`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub laterality: Option<BodySide>,
     /// `class-activation-map` or `occlusion`.
     pub method: String,
     /// The image it lies over.
@@ -270,6 +285,7 @@ impl FindingRecord {
             label: f.label.clone(),
             code: (&f.code).into(),
             site: f.site.as_ref().map(Code::from),
+            laterality: f.laterality,
             probability: f.probability.map(f64::from),
             score: f.score,
             decision: f.decision,
@@ -277,6 +293,7 @@ impl FindingRecord {
             rule_in: f.rule_in.map(f64::from),
             prevalence: f.prevalence.map(f64::from),
             experimental: f.experimental,
+            reason: f.reason.as_ref().map(Reason::from),
             key_frames: key_frames.iter().map(|k| KeyFrameRecord::new(study, k)).collect(),
         }
     }
@@ -309,25 +326,31 @@ pub fn json_schema() -> serde_json::Value {
 }
 
 /// Reads a study under each program that takes it; under all of them if they were `named`, so that each says why not. A photograph does not
-/// say what it shows, so every program for photographs is asked; those to which it is strange are left out where another knows it.
+/// say what it shows, so every program for photographs is asked; those to which it is strange are left out where another knows it. Beside the
+/// readings: why each program took the study or did not.
 pub fn read_study(
     reader: &mut Reader,
     study: &Study,
     programs: &[Program],
     named: bool,
     options: Options,
-) -> Vec<Result<Reading, ReadingError>> {
+) -> (Vec<Result<Reading, ReadingError>>, Vec<Considered>) {
     if study.unreadable.is_some() {
-        return vec![];
+        return (vec![], vec![]);
     }
-    let takes = |p: &&Program| named || study.images.iter().any(|image| p.accepts(image).is_ok());
-    let mut readings: Vec<_> =
-        programs.iter().filter(takes).map(|p| reader.read(study, p, options)).collect();
+    let mut considered: Vec<_> = programs.iter().map(|p| Considered::new(study, p)).collect();
+    let asked = programs.iter().zip(&considered).filter(|(_, c)| named || c.taken);
+    let mut readings: Vec<_> = asked.map(|(p, _)| reader.read(study, p, options)).collect();
     let answers = |r: &Result<Reading, ReadingError>| r.as_ref().is_ok_and(|r| r.not_assessed.is_none());
     if !named && study.images.iter().all(|image| image.photograph) && readings.iter().any(answers) {
-        readings.retain(|r| r.is_err() || answers(r));
+        let silent = readings.extract_if(.., |r| r.is_ok() && !answers(r)).filter_map(Result::ok);
+        for Reading { program, not_assessed, .. } in silent {
+            let why = not_assessed.map_or(String::new(), |why| why.message);
+            let of_program = considered.iter_mut().filter(|c| c.program == program.name);
+            of_program.for_each(|c| *c = Considered::unasked(&program.name, &why));
+        }
     }
-    readings
+    (readings, considered)
 }
 
 impl StudyResult {
@@ -343,6 +366,7 @@ impl StudyResult {
             status: Status::NotAssessed,
             reason: None,
             results: vec![],
+            considered: vec![],
             artifacts: vec![],
             warnings: vec![],
             timings: None,
@@ -376,6 +400,8 @@ impl StudyResult {
             self.status = Status::Failed;
         } else if let Some(first) = self.results.first() {
             self.reason.clone_from(&first.reason);
+        } else if let Some(two) = patients::objection(study) {
+            self.reason = Some((&two).into());
         } else {
             self.reason = Some(Reason {
                 code: "no-program".into(),
@@ -417,6 +443,7 @@ impl ExplanationRecord {
     fn new(study: &Study, e: &FrameExplanation) -> Self {
         Self {
             label: e.map.label.clone(),
+            laterality: e.side,
             method: e.map.method.clone(),
             image: path_of(study, &e.frame),
             frame: e.frame.frame + 1,

@@ -25,7 +25,7 @@ pub struct ResultMessage {
     pub manifest: Option<ContentHash>,
     /// Who read.
     pub algorithm: AlgorithmReference,
-    /// One a label, in the pack's order.
+    /// One a label, in the pack's order; where images show both sides, those of the right, then those of the left, then what has no side.
     pub findings: Vec<Finding>,
     /// Why there is no answer; none if there is one.
     pub not_assessed: Option<NotAssessed>,
@@ -53,7 +53,7 @@ pub struct AlgorithmReference {
 /// A picture of why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureReference {
-    /// The finding it explains, or `image` for the plain picture of a study that was not assessed.
+    /// The name of the finding it explains, its side included, or `image` for the plain picture of a study that was not assessed.
     pub label: String,
     /// Whether it shows a map of what spoke for the finding.
     pub explains: bool,
@@ -95,7 +95,7 @@ impl ResultMessage {
 
 #[cfg(test)]
 mod tests {
-    use overread_domain::{CodedConcept, Decision, Probability};
+    use overread_domain::{BodySide, CodedConcept, Decision, Probability};
 
     use super::*;
 
@@ -117,6 +117,7 @@ mod tests {
                 label: "pneumonia".into(),
                 code: CodedConcept::new("SCT", "233604007", "Pneumonia"),
                 site: None,
+                laterality: None,
                 probability: Probability::new(0.93).ok(),
                 score: None,
                 decision: Decision::Present,
@@ -124,6 +125,7 @@ mod tests {
                 rule_in: Probability::new(0.9).ok(),
                 prevalence: Probability::new(0.5).ok(),
                 experimental: false,
+                reason: None,
             }],
             not_assessed: None,
             images: vec![Uid::parse("2.25.3").unwrap()],
@@ -144,6 +146,23 @@ mod tests {
         let read: ResultMessage = serde_json::from_str(golden).unwrap();
         assert_eq!(read, message());
         assert_eq!(serde_json::to_string_pretty(&read).unwrap(), golden.trim_end());
+    }
+
+    #[test]
+    fn sides_cross_and_a_message_without_them_is_as_it_was() {
+        let mut sided = message();
+        let mut left = sided.findings[0].clone();
+        left.laterality = Some(BodySide::Left);
+        left.decision = Decision::NotAssessed;
+        let message = "the image does not look like those of the pack".into();
+        left.reason = Some(NotAssessed { code: "out-of-distribution".into(), message });
+        sided.findings[0].laterality = Some(BodySide::Right);
+        sided.findings.push(left);
+        let golden = include_str!("../tests/golden/result-1-sides.json");
+        let read: ResultMessage = serde_json::from_str(golden).unwrap();
+        assert_eq!(read, sided);
+        assert_eq!(serde_json::to_string_pretty(&sided).unwrap(), golden.trim_end());
+        assert_ne!(sided.digest(), self::message().digest());
     }
 
     #[test]

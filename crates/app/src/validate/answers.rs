@@ -56,7 +56,7 @@ pub struct PackLine {
 }
 
 /// One label's answer.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct FindingLine {
     /// The pack's word.
     pub label: String,
@@ -143,8 +143,38 @@ fn line(answered: Answered, program: Option<&str>) -> Result<Line> {
         let names: Vec<&str> = of_program.iter().map(|r| r.program.as_str()).collect();
         bail!("the study was read by {}; say which one: --program", names.join(" and "));
     }
+    for program in &mut of_program {
+        program.findings = one_a_label(std::mem::take(&mut program.findings));
+    }
     let answer = of_program.pop().ok_or_else(|| answered.reason.map_or("not-read".into(), |r| r.code));
     Ok(Line { files, answer })
+}
+
+/// The case's answer to each label: that of the side for which most speaks, absent only where all sides are.
+fn one_a_label(findings: Vec<FindingLine>) -> Vec<FindingLine> {
+    let speaks = |f: &FindingLine| f.probability.or(f.score).unwrap_or(-1.0);
+    let mut joined: Vec<FindingLine> = vec![];
+    for side in findings {
+        match joined.iter_mut().find(|f| f.label == side.label) {
+            None => joined.push(side),
+            Some(other) => {
+                let decision = of_both(other.decision, side.decision);
+                let stronger = if speaks(&side) > speaks(other) { side } else { other.clone() };
+                *other = FindingLine { decision, ..stronger };
+            }
+        }
+    }
+    joined
+}
+
+fn of_both(one: Decision, other: Decision) -> Decision {
+    use Decision::{Absent, Indeterminate, NotAssessed, Present};
+    match (one, other) {
+        (Present, _) | (_, Present) => Present,
+        (Absent, Absent) => Absent,
+        (NotAssessed, NotAssessed) => NotAssessed,
+        _ => Indeterminate,
+    }
 }
 
 fn one_of<'a>(name: &str, what: &str, do_what: &str, values: impl Iterator<Item = &'a String>) -> Result<()> {

@@ -7,7 +7,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_domain::{GridSize, Region, Sex, Uid};
 
-use super::{Tolerance, values};
+use super::{CineTiming, PatientMark, Tolerance, values};
 
 /// The attributes of an object or a photograph that reading needs. No name, no number and no date of the patient.
 ///
@@ -24,13 +24,15 @@ pub struct Header {
     pub series_instance_uid: Option<Uid>,
     /// The transfer syntax that the object was read in; for a photograph its format.
     pub transfer_syntax: String,
+    /// Whether it is of the patient whom another file states.
+    pub patient: PatientMark,
     /// Modality (0008,0060).
     pub modality: Option<String>,
     /// Body Part Examined (0018,0015).
     pub body_part_examined: Option<String>,
     /// View Position (0018,5101).
     pub view_position: Option<String>,
-    /// Image Laterality (0020,0062), else Laterality (0020,0060).
+    /// Image Laterality (0020,0062), else Laterality (0020,0060), else the side of Anatomic Region Modifier Sequence (0008,2220).
     pub laterality: Option<String>,
     /// Presentation Intent Type (0008,0068).
     pub presentation_intent_type: Option<String>,
@@ -46,6 +48,8 @@ pub struct Header {
     pub columns: u32,
     /// Frames; zero where the object holds no image.
     pub frames: u32,
+    /// A photograph whose file holds further pictures: an animation, or pages. They are not read.
+    pub holds_several: bool,
     /// Samples per Pixel.
     pub samples_per_pixel: u16,
     /// Photometric Interpretation as the file has it.
@@ -60,6 +64,8 @@ pub struct Header {
     pub model: Option<String>,
     /// Where an ultrasound picture shows the body in two dimensions (Region Spatial Format 1, PS3.3 §C.8.5.5), as the file says.
     pub ultrasound_regions: Vec<Region>,
+    /// When the frames of a cine were taken.
+    pub cine: CineTiming,
     /// What was read although the standard does not allow it.
     pub tolerances: Vec<Tolerance>,
 }
@@ -91,6 +97,7 @@ impl Header {
             study_instance_uid: None,
             series_instance_uid: None,
             transfer_syntax: format.to_owned(),
+            patient: PatientMark::default(),
             modality: None,
             body_part_examined: None,
             view_position: None,
@@ -102,6 +109,7 @@ impl Header {
             rows,
             columns,
             frames: 1,
+            holds_several: false,
             samples_per_pixel: samples,
             photometric: if samples == 1 { "MONOCHROME2" } else { "RGB" }.to_owned(),
             bits_allocated: bits,
@@ -109,6 +117,7 @@ impl Header {
             manufacturer: None,
             model: None,
             ultrasound_regions: Vec::new(),
+            cine: CineTiming::default(),
             tolerances: Vec::new(),
         }
     }
@@ -124,10 +133,13 @@ impl Header {
             sop_instance_uid,
             study_instance_uid: study,
             series_instance_uid: series,
+            patient: PatientMark::of_object(object),
             modality: text(tags::MODALITY),
             body_part_examined: text(tags::BODY_PART_EXAMINED),
             view_position: text(tags::VIEW_POSITION),
-            laterality: text(tags::IMAGE_LATERALITY).or_else(|| text(tags::LATERALITY)),
+            laterality: text(tags::IMAGE_LATERALITY)
+                .or_else(|| text(tags::LATERALITY))
+                .or_else(|| region_side(object)),
             presentation_intent_type: text(tags::PRESENTATION_INTENT_TYPE),
             image_type: values::texts(object, tags::IMAGE_TYPE),
             patient_age_years: age(object),
@@ -138,10 +150,23 @@ impl Header {
                 .iter()
                 .filter_map(ultrasound_region)
                 .collect(),
+            cine: CineTiming::of_object(object),
             tolerances,
             ..Self::of_photograph("", 0, 0, 0, 0)
         }
     }
+}
+
+/// The side by which the image's anatomic region is modified (CID 244, or the codes of SNOMED RT for it).
+fn region_side(object: &InMemDicomObject) -> Option<String> {
+    let region = values::item(object, tags::ANATOMIC_REGION_SEQUENCE)?;
+    let modifiers = values::items(region, tags::ANATOMIC_REGION_MODIFIER_SEQUENCE);
+    modifiers.iter().find_map(|modifier| match values::text(modifier, tags::CODE_VALUE)?.as_str() {
+        "24028007" | "G-A100" => Some("R".to_owned()),
+        "7771000" | "G-A101" => Some("L".to_owned()),
+        "51440002" | "G-A102" => Some("B".to_owned()),
+        _ => None,
+    })
 }
 
 /// The region of an item that shows the body in two dimensions; its last pixels belong to it.

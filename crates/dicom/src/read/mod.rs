@@ -9,6 +9,7 @@
 //! `rle`, `fragments` and `codec` get at samples, [`slide`] reads whole slides in parts, `colour` and `transform` give them their meaning; `raw` passes
 //! frames on as bytes, `extent` copies pixel data without decoding them, `same` compares data sets.
 
+mod cine;
 mod codec;
 mod colour;
 mod error;
@@ -19,6 +20,7 @@ mod header;
 mod limits;
 mod meta;
 mod native;
+mod patient;
 mod photo;
 mod raw;
 mod rle;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 
 use overread_domain::{GridSize, ImageGrid, PlaneGeometry};
 
+pub use cine::CineTiming;
 pub use codec::host::{CodecHost, CodecLimits};
 pub use codec::worker::codec_worker_main;
 pub use error::{CodecFailure, ReadError};
@@ -47,6 +50,7 @@ pub use extent::PixelExtent;
 pub use file::DicomFile;
 pub use header::Header;
 pub use limits::Limits;
+pub use patient::PatientMark;
 pub use photo::PhotoFile;
 pub use raw::{FrameBytes, NativeForm, PixelElementInfo, is_decodable};
 pub use same::same_data_set;

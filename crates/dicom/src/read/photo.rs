@@ -79,7 +79,10 @@ impl PhotoFile {
         let size = turned(stored, orientation);
         let samples = if colour.has_color() { 3 } else { 1 };
         let bits = if colour.bytes_per_pixel() / colour.channel_count() > 1 { 16 } else { 8 };
-        let header = Header::of_photograph(name(format), size.columns, size.rows, samples, bits);
+        let header = Header {
+            holds_several: several::holds_several(&bytes, format),
+            ..Header::of_photograph(name(format), size.columns, size.rows, samples, bits)
+        };
         Ok(Self { bytes, format, orientation, stored, header, frame_bytes: limit })
     }
 
@@ -90,7 +93,7 @@ impl PhotoFile {
 
     /// Whether the file holds more than the picture that is decoded: an animation, or further pages.
     pub fn holds_several(&self) -> bool {
-        several::holds_several(&self.bytes, self.format)
+        self.header.holds_several
     }
 
     /// Decodes the picture; its one frame is 0.

@@ -119,6 +119,12 @@ codes! {
     NM_PROCEDURE = "49118-3", "LN", "NM unspecified body region";
     /// CID 100.
     PET_PROCEDURE = "44136-0", "LN", "PET unspecified body region";
+    /// TID 1501.
+    LATERALITY = "272741003", "SCT", "Laterality";
+    /// CID 244.
+    RIGHT = "24028007", "SCT", "Right";
+    /// CID 244.
+    LEFT = "7771000", "SCT", "Left";
     /// CID 4010.
     POSTERO_ANTERIOR = "272479007", "SCT", "postero-anterior";
     /// CID 4010.

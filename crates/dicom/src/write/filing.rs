@@ -15,7 +15,7 @@ use super::{DicomFile, WriteError};
 pub struct FiledCapture {
     /// Tells the capture from the result's others; its UID is a function of it.
     pub label: String,
-    /// Label of the finding that it explains, if it is a picture of why.
+    /// [`Finding::name`] of the finding that it explains, if it is a picture of why.
     pub explains: Option<String>,
     /// How it was made.
     pub description: String,
@@ -67,8 +67,8 @@ pub fn documents(
             rgb: &capture.rgb,
         };
         let filed = filed(&secondary_capture(source, algorithm, identity, stamp, &picture)?)?;
-        if let Some(label) = &capture.explains {
-            explanations.push(VisualExplanation { label: label.clone(), image: filed.0.clone() });
+        if let Some(finding) = &capture.explains {
+            explanations.push(VisualExplanation { finding: finding.clone(), image: filed.0.clone() });
         }
         objects.push(filed);
     }

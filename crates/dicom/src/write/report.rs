@@ -27,8 +27,8 @@ pub enum Release {
 /// A picture of why, filed as an image of the same study.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VisualExplanation {
-    /// Label of the finding it explains.
-    pub label: String,
+    /// [`Finding::name`] of the finding it explains.
+    pub finding: String,
     /// The secondary capture.
     pub image: InstanceReference,
 }

@@ -1,6 +1,6 @@
 //! Templates of PS3.16, one function for each, named by its TID.
 
-use overread_domain::{CodedConcept, Decision, Finding, NotAssessed};
+use overread_domain::{BodySide, CodedConcept, Decision, Finding, NotAssessed};
 
 use super::codes::{self, Code};
 use super::content::{Item, Relationship};
@@ -117,15 +117,14 @@ fn tid_1602(image: &SourceImage) -> Items {
 /// The group names the finding it is about (121071), present or not; whether it is there is the
 /// qualitative evaluation under the finding's own code.
 fn tid_1501(fill: &Fill<'_>, finding: &Finding) -> Item {
+    let name = finding.name();
     let mut group = Item::container(codes::MEASUREMENT_GROUP)
         .with_all(tid_4108(fill, finding))
         .with(Contains, Item::code(codes::FINDING, finding.code.clone()));
-    if let Some(site) = &finding.site {
-        group = group.with(HasConceptMod, Item::code(codes::FINDING_SITE, site.clone()));
-    }
+    group = group.with_all(finding_site(finding));
     group = group.with_all(tid_4019(fill.algorithm, finding));
     if fill.source.images().len() <= MOST_IMAGES_IN_A_GROUP {
-        let images = fill.source.images().iter();
+        let images = fill.source.images().iter().filter(|image| may_show(image, finding.laterality));
         group = group.with_all(
             images.map(|i| (Contains, Item::image(Some(codes::SOURCE_OF_MEASUREMENT), &i.reference))),
         );
@@ -137,13 +136,32 @@ fn tid_1501(fill: &Fill<'_>, finding: &Finding) -> Item {
     group =
         group.with(Contains, qualitative_evaluation(finding.code.clone(), codes::decision(finding.decision)));
     group = group.with_all(comments(fill.report, finding).into_iter().map(|c| (Contains, c)));
-    let explanations = fill.report.explanations.iter().filter(|e| e.label == finding.label);
+    let explanations = fill.report.explanations.iter().filter(|e| e.finding == name);
     group.with_all(explanations.map(|e| (Contains, Item::image(Some(codes::VISUAL_EXPLANATION), &e.image))))
+}
+
+/// Where the finding is, and on which side; a side without a site stands for itself.
+fn finding_site(finding: &Finding) -> Option<(Relationship, Item)> {
+    let side = finding.laterality.map(|side| {
+        let side = if side == BodySide::Right { codes::RIGHT } else { codes::LEFT };
+        (HasConceptMod, Item::code(codes::LATERALITY, side))
+    });
+    match &finding.site {
+        Some(site) => Some((HasConceptMod, Item::code(codes::FINDING_SITE, site.clone()).with_all(side))),
+        None => side,
+    }
+}
+
+/// Whether a finding of a side may have been taken from an image: all but those of the other side.
+fn may_show(image: &SourceImage, side: Option<BodySide>) -> bool {
+    let stated = image.laterality.as_deref().and_then(BodySide::parse);
+    side.is_none() || stated.is_none() || stated == side
 }
 
 fn comments(report: &Report<'_>, finding: &Finding) -> Vec<Item> {
     let mut comments = Vec::new();
-    if let (Decision::NotAssessed, Some(reason)) = (finding.decision, report.not_assessed) {
+    let reason = finding.reason.as_ref().or(report.not_assessed);
+    if let (Decision::NotAssessed, Some(reason)) = (finding.decision, reason) {
         comments.push(Item::text(codes::COMMENT, &reason_text(reason)));
     }
     if let Some(score) = finding.score {
@@ -159,8 +177,8 @@ fn comments(report: &Report<'_>, finding: &Finding) -> Vec<Item> {
 
 /// TID 4108 Tracking Identifier.
 fn tid_4108(fill: &Fill<'_>, finding: &Finding) -> Items {
-    let name = format!("{} {}", fill.identity.program, finding.label);
-    let uid = fill.identity.tracking_uid(fill.source.study(), &finding.label);
+    let name = format!("{} {}", fill.identity.program, finding.name());
+    let uid = fill.identity.tracking_uid(fill.source.study(), &finding.name());
     vec![
         (HasObsContext, Item::text(codes::TRACKING_IDENTIFIER, &name)),
         (HasObsContext, Item::uid(codes::TRACKING_UID, &uid)),

@@ -79,6 +79,8 @@ pub fn finding(label: &str, code: &str, meaning: &str, probability: f64) -> Find
         score: None,
         prevalence: Some(p(0.08)),
         experimental: false,
+        laterality: None,
+        reason: None,
     }
 }
 

@@ -347,6 +347,8 @@ fn cut(plan: &Plan, (column, row): (u32, u32)) -> Region {
 /// From tiles to one answer: the pack's aggregation over all tiles of all slides that count.
 fn conclude(reading: &mut Reading, how: SlideUse) {
     let pack = Arc::clone(&reading.program.pack);
+    reading.findings = pack.manifest.findings.iter().map(|f| f.unanswered()).collect();
+    reading.key_frames = vec![vec![]; reading.findings.len()];
     let all: usize = reading.slides.iter().map(|s| s.tiles.len()).sum();
     let counted: Vec<(usize, &Tile, &Vec<f64>)> = reading
         .slides
@@ -448,7 +450,13 @@ fn explanation(slide: &SlideMap, pack: &Pack, label: usize) -> FrameExplanation 
     };
     let end = |tiles: u32, whole: u32| f64::from(tiles) * slide.tile_side / f64::from(whole.max(1));
     let area = [0.0, 0.0, end(slide.grid.0, slide.size.columns), end(slide.grid.1, slide.size.rows)];
-    FrameExplanation { frame: FrameRef { image: slide.image, frame: 0 }, map, area, faithfulness: None }
+    FrameExplanation {
+        frame: FrameRef { image: slide.image, frame: 0 },
+        map,
+        area,
+        side: None,
+        faithfulness: None,
+    }
 }
 
 #[cfg(test)]

@@ -169,6 +169,9 @@ pub struct FindingView {
     pub label: String,
     /// Coding scheme, value and meaning.
     pub code: [String; 3],
+    /// `right` or `left`, where the images tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub laterality: Option<String>,
     /// Calibrated probability at `prevalence`; none without an answer or a calibration.
     pub probability: Option<f64>,
     /// Uncalibrated output; not a probability.
@@ -183,6 +186,9 @@ pub struct FindingView {
     pub prevalence: Option<f64>,
     /// Fewer than 20 positive patients stand behind it.
     pub experimental: bool,
+    /// Why this one was not assessed, where others were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A picture.
@@ -211,6 +217,7 @@ impl From<&Finding> for FindingView {
         Self {
             label: f.label.clone(),
             code: [f.code.scheme.clone(), f.code.value.clone(), f.code.meaning.clone()],
+            laterality: f.laterality.map(|side| side.to_string()),
             probability: f.probability.map(f64::from),
             score: f.score,
             decision: decision.to_owned(),
@@ -218,6 +225,7 @@ impl From<&Finding> for FindingView {
             rule_in: f.rule_in.map(f64::from),
             prevalence: f.prevalence.map(f64::from),
             experimental: f.experimental,
+            reason: f.reason.as_ref().map(|r| r.message.clone()),
         }
     }
 }
