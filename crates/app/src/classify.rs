@@ -111,7 +111,8 @@ fn answer(
     options: Options,
     args: &ClassifyArgs,
 ) -> StudyResult {
-    let named = !args.program.is_empty() || !args.pack.is_empty();
+    // One that is named says why it does not read a study; of several, those read it that take it.
+    let named = args.program.len() + args.pack.len() == 1;
     let (readings, considered) = overread_read::result::read_study(reader, study, programs, named, options);
     let mut result = StudyResult::new(study, &readings, args.timings);
     result.considered = considered;
