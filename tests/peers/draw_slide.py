@@ -39,7 +39,8 @@ def levels(full):
 
 def tiles(level):
     high, wide = (-(-side // STORED) * STORED for side in level.shape[:2])
-    padded = np.full((high, wide, 3), 255, np.uint8)
+    # What lies beyond the slide is no part of it: an answer that knows it tells.
+    padded = np.zeros((high, wide, 3), np.uint8)
     padded[: level.shape[0], : level.shape[1]] = level
     for y in range(0, high, STORED):
         for x in range(0, wide, STORED):

@@ -13,7 +13,7 @@ use overread_domain::sentence;
 use overread_infer::Runtime;
 use overread_read::artifacts::ArtifactFolder;
 use overread_read::considered::Considered;
-use overread_read::reader::{Options, Reader};
+use overread_read::reader::{OnTiles, Options, Reader};
 use overread_read::{Program, Status, Study, StudyResult, Workers, batch, find_studies};
 
 use crate::cli::{ClassifyArgs, Format, Shared};
@@ -51,12 +51,8 @@ pub fn run(shared: &Shared, args: &ClassifyArgs) -> Result<ExitCode> {
         &numbered,
         workers.readers,
         || {
-            Ok::<_, anyhow::Error>(Reader::new(
-                runtime.clone(),
-                hosts(),
-                limits.clone(),
-                workers.threads_each,
-            ))
+            let reader = Reader::new(runtime.clone(), hosts(), limits.clone(), workers.threads_each);
+            Ok::<_, anyhow::Error>(reader.telling(bar.tiles()))
         },
         |reader, (index, study)| answer(reader, (*index, study), (&programs, &unasked), options, args),
         |result| {
@@ -80,7 +76,7 @@ fn programs(shared: &Shared, args: &ClassifyArgs) -> Result<(Vec<Program>, Vec<C
         }
         if args.program.is_empty() {
             let research = entries.iter().map(|e| &e.metadata.overread).filter(|m| m.terms.research_only);
-            unasked.extend(research.map(|m| Considered::unasked(&m.program, FOR_RESEARCH)));
+            unasked.extend(research.map(|m| Considered::unasked(&m.program, "not-named", FOR_RESEARCH)));
         }
         let wanted = |e: &&library::Entry| {
             let manifest = &e.metadata.overread;
@@ -239,7 +235,7 @@ impl Progress {
     pub fn expect(&self, studies: usize) {
         self.0.set_length(studies as u64);
         self.0.set_message("");
-        let template = "{bar:32} {pos}/{len} studies, {per_sec}, {eta} left";
+        let template = "{bar:32} {pos}/{len} studies, {per_sec}, {eta} left{msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.0.set_style(style);
         }
@@ -247,6 +243,18 @@ impl Progress {
 
     pub fn step(&self) {
         self.0.inc(1);
+    }
+
+    /// Shows how far a slide is.
+    pub fn tiles(&self) -> OnTiles {
+        let bar = Arc::clone(&self.0);
+        Arc::new(move |done, all| {
+            bar.set_message(if done < all {
+                format!(", {done} of {all} tiles of a slide")
+            } else {
+                String::new()
+            });
+        })
     }
 
     pub fn done(&self) {

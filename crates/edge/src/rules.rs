@@ -193,6 +193,14 @@ mod tests {
     }
 
     #[test]
+    fn the_label_of_a_slide_never_goes_out() {
+        let matcher = Matcher::new(&[rule(serde_json::json!({"name": "any"}))]);
+        let label = ImageFacts { slide_label: true, ..child() };
+        assert!(matcher.sends(Some("any"), &child()) && matcher.sends(None, &child()));
+        assert!(!matcher.sends(Some("any"), &label) && !matcher.sends(None, &label));
+    }
+
+    #[test]
     fn every_condition_must_hold_and_the_first_rule_wins() {
         let rules = [
             rule(serde_json::json!({"name": "adults", "when": {"modality": ["DX"], "age_years": [18, 150]}})),

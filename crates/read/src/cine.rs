@@ -158,7 +158,8 @@ fn r_waves(timing: &CineTiming, clock: &Clock, told: &mut Vec<String>) -> Option
 
 /// The whole cycles from the first frame on, by the heart rate. A clip shorter than one is read evenly.
 fn by_rate(timing: &CineTiming, clock: &Clock, told: &mut Vec<String>) -> Option<Vec<(f64, f64)>> {
-    let rate = timing.heart_rate_bpm?;
+    // Devices write 0 where no electrodes tell them.
+    let rate = timing.heart_rate_bpm.filter(|rate| *rate != 0.0)?;
     if !RATES.contains(&rate) {
         told.push(format!("its Heart Rate of {rate} beats a minute cannot be"));
         return None;

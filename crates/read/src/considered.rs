@@ -13,6 +13,9 @@ pub struct Considered {
     pub program: String,
     /// Whether it read the study; what it says is in the results.
     pub taken: bool,
+    /// A stable word for why it was not read, such as `patient-age`; that of the first image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// What of the study fits, or why it was not read, in a sentence.
     pub why: String,
 }
@@ -22,12 +25,14 @@ impl Considered {
     pub fn new(study: &Study, program: &Program) -> Self {
         let fits = study.images.iter().find(|image| program.accepts(image).is_ok());
         let why = fits.map_or_else(|| refusals(study, program), |image| matched(image, program));
-        Self { program: program.name.clone(), taken: fits.is_some(), why }
+        let first = study.images.iter().find_map(|image| program.accepts(image).err());
+        let code = first.filter(|_| fits.is_none()).map(|why| why.code);
+        Self { program: program.name.clone(), taken: fits.is_some(), code, why }
     }
 
     /// A program that was not asked.
-    pub fn unasked(program: &str, why: &str) -> Self {
-        Self { program: program.to_owned(), taken: false, why: why.to_owned() }
+    pub fn unasked(program: &str, code: &str, why: &str) -> Self {
+        Self { program: program.to_owned(), taken: false, code: Some(code.to_owned()), why: why.to_owned() }
     }
 }
 

@@ -118,6 +118,9 @@ fn picture(
     map: Option<&FrameExplanation>,
 ) -> Result<Option<Picture>, InferError> {
     let file = &study.images[frame.image];
+    if let Some(slide) = reading.slides.iter().find(|slide| slide.image == frame.image) {
+        return Ok(Some(overlay::draw(&slide.overview, reading, map)?));
+    }
     if file.slide {
         return match reader.slide_picture(study, frame.image, PANEL) {
             Ok(grid) => Ok(Some(overlay::draw(&grid, reading, map)?)),

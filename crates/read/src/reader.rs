@@ -179,12 +179,17 @@ impl FrameExplanation {
     }
 }
 
+/// Told how many tiles of a slide were read, and of how many.
+pub type OnTiles = Arc<dyn Fn(usize, usize) + Send + Sync>;
+
 /// Reads studies, one at a time: one a thread. It keeps a session for each pack it has met.
 pub struct Reader {
     runtime: Runtime,
     pub(crate) codec: CodecHost,
     pub(crate) limits: Limits,
     pub(crate) threads: usize,
+    /// Told how many tiles of a slide were read, and of how many.
+    pub(crate) on_tiles: OnTiles,
     engines: HashMap<String, Engine>,
     /// Sessions that are being made while the first pictures are decoded.
     coming: HashMap<String, JoinHandle<Result<Engine, InferError>>>,
@@ -193,7 +198,15 @@ pub struct Reader {
 impl Reader {
     /// A reader whose sessions compute on so many threads.
     pub fn new(runtime: Runtime, codec: CodecHost, limits: Limits, threads: usize) -> Self {
-        Self { runtime, codec, limits, threads, engines: HashMap::new(), coming: HashMap::new() }
+        let on_tiles: OnTiles = Arc::new(|_, _| ());
+        Self { runtime, codec, limits, threads, on_tiles, engines: HashMap::new(), coming: HashMap::new() }
+    }
+
+    /// The same, which tells how far it is with a slide: minutes may pass.
+    #[must_use]
+    pub fn telling(mut self, on_tiles: OnTiles) -> Self {
+        self.on_tiles = on_tiles;
+        self
     }
 
     /// Reads a study under a program.

@@ -347,7 +347,7 @@ pub fn read_study(
         for Reading { program, not_assessed, .. } in silent {
             let why = not_assessed.map_or(String::new(), |why| why.message);
             let of_program = considered.iter_mut().filter(|c| c.program == program.name);
-            of_program.for_each(|c| *c = Considered::unasked(&program.name, &why));
+            of_program.for_each(|c| *c = Considered::unasked(&program.name, "out-of-distribution", &why));
         }
     }
     (readings, considered)

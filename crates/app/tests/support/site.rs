@@ -48,8 +48,12 @@ impl Site {
     }
 
     pub fn mode(&self, mode: &str) {
+        self.mode_of("cxr-pneumonia", mode);
+    }
+
+    pub fn mode_of(&self, program: &str, mode: &str) {
         let body = json!({ "mode": mode, "reason": "a test" }).to_string();
-        let url = format!("{}/api/v1/programs/cxr-pneumonia/mode", self.service);
+        let url = format!("{}/api/v1/programs/{program}/mode", self.service);
         overread_testkit::http::request(
             "PUT",
             &url,

@@ -45,6 +45,8 @@ pub struct SlideMap {
     pub grid: (u32, u32),
     /// The tiles with tissue, row by row.
     pub tiles: Vec<Tile>,
+    /// The slide made small, to look at.
+    pub overview: ImageGrid,
 }
 
 /// What became of one tile.
@@ -122,8 +124,8 @@ impl Reader {
             Err(refused) => return Ok(Err(refused)),
         };
         let shrunk = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), tissue::cell(&plan));
-        let places = match shrunk {
-            Ok(shrunk) => tissue::tiles(&shrunk, &plan),
+        let (places, overview) = match shrunk {
+            Ok(shrunk) => (tissue::tiles(&shrunk, &plan), ImageGrid::of_rgb(shrunk.size, shrunk.bytes())),
             Err(e) => return Ok(Err(damaged(e))),
         };
         reading.spent.decode += started.elapsed();
@@ -141,6 +143,7 @@ impl Reader {
             tile_side: plan.side,
             grid: (plan.columns, plan.rows),
             tiles,
+            overview,
         }))
     }
 
@@ -167,6 +170,7 @@ impl Reader {
         name: &str,
     ) -> Result<Vec<Tile>, ReadingError> {
         let hosts: Vec<CodecHost> = (0..self.threads.max(1)).map(|_| self.codec.another()).collect();
+        let told = Arc::clone(&self.on_tiles);
         let engine = self.engine(pack)?;
         let runs: Vec<&[(u32, u32)]> =
             places.chunk_by(|a, b| a.1 == b.1).flat_map(|row| row.chunks(RUN)).collect();
@@ -185,7 +189,7 @@ impl Reader {
                 });
             }
             drop(send);
-            gather(engine, pack, plan, &receive)
+            gather(engine, pack, plan, &receive, &|done| told(done, places.len()))
         })?;
         let Gathered { mut tiles, spent, lost } = gathered;
         reading.spent.decode += spent.decode;
@@ -302,6 +306,7 @@ fn gather(
     pack: &Pack,
     plan: &Plan,
     receive: &Receiver<Waiting>,
+    told: &dyn Fn(usize),
 ) -> Result<Gathered, InferError> {
     let mut gathered = Gathered { tiles: vec![], spent: Spent::default(), lost: None };
     let mut batch: Vec<((u32, u32), Tensor)> = Vec::with_capacity(Engine::BATCH);
@@ -328,6 +333,7 @@ fn gather(
                 .zip(outputs)
                 .map(|(place, output)| tile(place, stranger(pack, &output).map_or(Ok(output.logits), Err)));
             gathered.tiles.extend(answered);
+            told(gathered.tiles.len());
         }
         if last {
             return Ok(gathered);

@@ -8,10 +8,12 @@ use overread_domain::{GridSize, Samples};
 
 use super::plan::Plan;
 
-/// Cells of the mask along a tile's side.
+/// Cells of the mask along a tile's side, at least.
 const CELLS: f64 = 8.0;
+/// Cells along the longer side of a slide that a person looks at.
+const SHOWN: f64 = 1280.0;
 /// Most cells of a mask along a side.
-const LONGEST: f64 = 8192.0;
+const LONGEST: f64 = 2048.0;
 /// Saturation, 0 to 255, above which a cell is tissue.
 const SATURATION: f32 = 7.0;
 /// Brightness, 0 to 255, between which a cell without colour is tissue: above it is glass, below it the black around a scan.
@@ -168,9 +170,10 @@ pub fn tiles(shrunk: &Shrunk, plan: &Plan) -> Vec<(u32, u32)> {
     places.filter(|(column, row)| share(*column, *row) >= LEAST).collect()
 }
 
-/// Side of a mask's cell in pixels of the full resolution.
+/// Side of a mask's cell in pixels of the full resolution: an eighth of a tile, or less where a person looks at it too.
 pub fn cell(plan: &Plan) -> f64 {
-    plan.side / CELLS
+    let shown = f64::from(plan.size.columns.max(plan.size.rows)) / SHOWN;
+    (plan.side / CELLS).min(shown).max(1.0)
 }
 
 fn is_tissue(rgb: &[f32]) -> bool {

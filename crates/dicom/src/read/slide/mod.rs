@@ -136,15 +136,15 @@ impl SlideView<'_> {
         size: GridSize,
     ) -> Result<Vec<u8>, ReadError> {
         let mut out = vec![255; size.pixels() as usize * 3];
-        let tile = pyramid.tile(level);
+        let (tile, matrix) = (pyramid.tile(level), self.slide.levels[level].size);
         for part in pyramid.parts(level, left, top, size) {
             let Some(rgb) = self.tile(pyramid, level, part)? else { continue };
             // The rectangle that tile and part share, in pixels of the level.
             let (x0, y0) = (part.column * tile.columns, part.row * tile.rows);
             let (from_x, from_y) = (x0.max(left), y0.max(top));
             let (to_x, to_y) = (
-                (x0 + tile.columns).min(left.saturating_add(size.columns)),
-                (y0 + tile.rows).min(top.saturating_add(size.rows)),
+                (x0 + tile.columns).min(left.saturating_add(size.columns)).min(matrix.columns),
+                (y0 + tile.rows).min(top.saturating_add(size.rows)).min(matrix.rows),
             );
             let bytes = (to_x - from_x) as usize * 3;
             for y in from_y..to_y {

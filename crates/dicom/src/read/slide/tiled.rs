@@ -58,7 +58,12 @@ pub fn is_slide_label(header: &Header) -> bool {
 impl Pyramid {
     pub(super) fn of(files: Vec<DicomFile>) -> Result<Self, ReadError> {
         let mut levels: Vec<Level> = Vec::new();
-        for file in files.into_iter().filter(|f| is_whole_slide(f.header()) && !is_slide_label(f.header())) {
+        let is_level = |header: &Header| {
+            // A thumbnail was shrunk and compressed by whatever made the file, to be looked at.
+            let thumbnail = header.image_type.iter().any(|value| value.eq_ignore_ascii_case("THUMBNAIL"));
+            is_whole_slide(header) && !is_slide_label(header) && !thumbnail
+        };
+        for file in files.into_iter().filter(|f| is_level(f.header())) {
             let level = Level::of(file)?;
             match levels.iter_mut().find(|l| l.matrix == level.matrix && l.tile == level.tile) {
                 Some(same) => same.objects.extend(level.objects),
@@ -69,7 +74,7 @@ impl Pyramid {
         let Some(finest) = levels.first().map(|l| l.matrix) else {
             return Err(ReadError::Slide { why: "none of its images is a level of it".to_owned() });
         };
-        // A thumbnail may be cut: it is no level of the same picture then.
+        // What shows another part of the glass is no level of the same picture.
         let shape = |m: GridSize| f64::from(m.columns) / f64::from(m.rows);
         levels.retain(|l| (shape(l.matrix) / shape(finest) - 1.0).abs() < 0.05);
         Ok(Self { levels })
