@@ -9,7 +9,15 @@ fn clip(frames: u32, cine: CineTiming) -> ImageFile {
     let header =
         Header { modality: Some("US".into()), frames, cine, ..Header::of_photograph("", 64, 64, 1, 8) };
     let path = PathBuf::from("clip");
-    ImageFile { path, name: "clip".into(), position: 0, header, slices: vec![], photograph: false }
+    ImageFile {
+        path,
+        name: "clip".into(),
+        position: 0,
+        header,
+        slices: vec![],
+        photograph: false,
+        slide: false,
+    }
 }
 
 /// Frames of 40 ms at a heart rate.
