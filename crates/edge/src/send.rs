@@ -21,7 +21,7 @@ use crate::error::EdgeError;
 use crate::filing::link_trouble;
 use crate::outgoing::{Made, Passed, Quarantined, Received, Way};
 use crate::rules::{ImageFacts, Matcher};
-use crate::vault::SealedObjects;
+use crate::vault::{SealedObjects, Who};
 
 /// Objects about which the service is asked at once.
 const BATCH: usize = 16;
@@ -66,6 +66,7 @@ struct Image {
     series: String,
     object: String,
     facts: ImageFacts,
+    who: Who,
 }
 
 impl<L: Link + 'static> Handler for Send<L> {
@@ -75,6 +76,17 @@ impl<L: Link + 'static> Handler for Send<L> {
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + std::marker::Send + 'a>> {
         Box::pin(self.send(job))
     }
+}
+
+/// The first image that names another patient than one before it: two patients' images are not sent as one study.
+fn of_another(images: &[Image]) -> Option<Quarantined> {
+    let named = images.iter().find(|image| image.who.is_named())?;
+    let place = images.iter().position(|image| image.who.is_another_than(&named.who))?;
+    let reasons = vec![
+        "it names another patient than an image before it; give each patient's images a study of their own"
+            .into(),
+    ];
+    Some(Quarantined { image: place + 1, reasons })
 }
 
 impl<L: Link> Send<L> {
@@ -89,6 +101,9 @@ impl<L: Link> Send<L> {
             return Ok(Database::commit(tx).await?);
         };
         study.images.retain(|image| self.rules.sends(outgoing.program.as_deref(), &image.facts));
+        if let Some(stranger) = of_another(&study.images) {
+            return self.quarantine(job, &study, &stranger).await;
+        }
         let received: Vec<Received> =
             study.images.iter().map(|i| Received { object: &i.object, series: &i.series }).collect();
         let way = Way { gate: &self.gate, objects: &self.objects };
@@ -133,7 +148,7 @@ impl<L: Link> Send<L> {
         let rows = sqlx::query(
             "SELECT sop_uid, series_uid, object, attributes FROM instances WHERE study_uid = $1 AND origin = 'received' AND frames > 0 ORDER BY received_at, sop_uid",
         )
-        .bind(study_uid)
+        .bind(study_uid.clone())
         .fetch_all(&mut *conn)
         .await
         .map_err(query())?;
@@ -143,8 +158,13 @@ impl<L: Link> Send<L> {
             let sop_uid = text(0)?;
             let attributes =
                 self.objects.vault().open_text("instances.attributes", &sop_uid, text(3)?).await?;
-            let facts = serde_json::from_str::<Attributes>(&attributes).map(|a| a.facts).unwrap_or_default();
-            images.push(Image { sop_uid, series: text(1)?, object: text(2)?, facts });
+            let known = serde_json::from_str::<Attributes>(&attributes).ok();
+            let who = known.as_ref().map_or_else(
+                || Who::new("", "", &study_uid),
+                |attributes| Who::of_json(&attributes.dicom, &study_uid),
+            );
+            let facts = known.map(|attributes| attributes.facts).unwrap_or_default();
+            images.push(Image { sop_uid, series: text(1)?, object: text(2)?, facts, who });
         }
         let pseudonym = Uid::parse(&pseudonym)
             .map_err(|e| Trouble::Never { why: format!("the study's pseudonym: {e}") })?;

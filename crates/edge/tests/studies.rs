@@ -74,6 +74,23 @@ fn a_study_whose_pixels_are_doubtful_is_quarantined_until_the_site_decides() {
 }
 
 #[test]
+fn images_of_two_patients_do_not_leave_as_one_study() {
+    let bench = Bench::start(|_| {});
+    let mut slices = bench.ct("two", 1, 3);
+    slices[1] = changed(&slices[1], "unnamed.dcm", &["(0010,0020)="]);
+    slices[2] = changed(&slices[2], "another.dcm", &["(0010,0020)=CANARY-2"]);
+    bench.send(&slices);
+    wait_until("the study is quarantined", PATIENCE, || bench.studies() == ["quarantined"]);
+    let study = &bench.get("/api/v1/studies?state=quarantined")[0];
+    let reason = study["reason"].as_str().unwrap();
+    assert!(reason.contains("another patient") && !reason.contains("CANARY"), "{study}");
+    assert_eq!((bench.service.studies().len(), bench.service.objects()), (0, 0));
+    // Another study is not touched.
+    bench.send(&bench.ct("other", 1, 2));
+    wait_until("the other study is sent", PATIENCE, || bench.studies() == ["sent", "quarantined"]);
+}
+
+#[test]
 fn an_edge_that_cannot_see_does_not_start() {
     let mut config = Config { data: tempfile::tempdir().unwrap().path().join("data"), ..Config::default() };
     let refused = |config: &Config| {

@@ -16,12 +16,22 @@ impl Who {
     }
 
     /// As DICOM JSON (PS3.18 §F) says.
-    pub(super) fn of_json(dicom: &serde_json::Value, study: &str) -> Self {
+    pub(crate) fn of_json(dicom: &serde_json::Value, study: &str) -> Self {
         let text = |tag: &str| {
             let values = dicom[tag]["Value"].as_array().map(Vec::as_slice).unwrap_or_default();
             values.iter().filter_map(|v| v.as_str()).collect::<Vec<_>>().join("\\")
         };
         Self::new(&text("00100021"), &text("00100020"), study)
+    }
+
+    /// Whether it names a patient.
+    pub(crate) const fn is_named(&self) -> bool {
+        !self.id.is_empty()
+    }
+
+    /// Whether both name a patient, and not the same. One that names none may be anybody's.
+    pub(crate) fn is_another_than(&self, other: &Self) -> bool {
+        !self.id.is_empty() && !other.id.is_empty() && self.parts() != other.parts()
     }
 
     /// What makes two objects the same patient's. A study that names no Patient ID has a patient of its own.
@@ -51,6 +61,9 @@ mod tests {
         });
         assert!(Who::of_json(&json, "1.2") == Who::new("HOSP ", " 123\0", "1.2"));
         assert_eq!(Who::of_json(&serde_json::json!({}), "1.2").parts(), ["study", "", "1.2"]);
+        let named = |id| Who::new("", id, "1.2");
+        assert!(named("7").is_another_than(&named("8")));
+        assert!(!named("7").is_another_than(&named(" 7")) && !named("7").is_another_than(&named("")));
         // Nobody is taken for another by what stands in which field.
         assert_ne!(Who::new("study", "x", "1").parts(), Who::new("", "", "x").parts());
     }
