@@ -93,7 +93,9 @@ fn considered(html: &mut String, result: &Value) {
     }
     let open = if list(&result["results"]).next().is_none() { " open" } else { "" };
     let _ = write!(html, "<details class=\"note\"{open}><summary>Programs</summary><ul>");
-    for program in list(&result["considered"]) {
+    let (others, near): (Vec<_>, Vec<_>) =
+        list(&result["considered"]).partition(|program| program["code"] == "modality");
+    for program in near {
         let _ = write!(
             html,
             "<li>{} {}: {}</li>",
@@ -102,10 +104,18 @@ fn considered(html: &mut String, result: &Value) {
             escape(&text(&program["why"]))
         );
     }
+    if !others.is_empty() {
+        let _ = write!(html, "<li>{} read other modalities</li>", others.len());
+    }
     html.push_str("</ul></details>");
 }
 
 fn findings(html: &mut String, program: &Value) {
+    if program["status"] == "not-assessed" {
+        // The reason stands above, and one row a finding would say nothing more.
+        let _ = write!(html, "<p class=\"note\">{}: not assessed</p>", escape(&text(&program["program"])));
+        return caveats(html, program);
+    }
     let _ = write!(
         html,
         "<table><caption class=\"note\">{}, edition {}</caption><thead><tr><th scope=\"col\">finding</th>\
@@ -139,6 +149,10 @@ fn findings(html: &mut String, program: &Value) {
         );
     }
     html.push_str("</tbody></table>");
+    caveats(html, program);
+}
+
+fn caveats(html: &mut String, program: &Value) {
     for caveat in list(&program["caveats"]) {
         let _ = write!(html, "<p class=\"caveat\">{}</p>", escape(&text(caveat)));
     }

@@ -120,13 +120,21 @@ fn covered(
             // The pack did not look here.
             continue;
         }
-        let strength = (interpolated(map, u as f32, v as f32) / most).clamp(0.0, 1.0);
+        let value = if tiles { nearest(map, u, v) } else { interpolated(map, u as f32, v as f32) };
+        let strength = (value / most).clamp(0.0, 1.0);
         let alpha = OPACITY * strength;
         for (value, colour) in pixel.iter_mut().zip(heat(strength)) {
             *value = (f32::from(*value) * (1.0 - alpha) + colour * alpha).round() as u8;
         }
     }
     out
+}
+
+/// The map's cell at a place from 0 to 1: a tile ends where it ends.
+fn nearest(map: &Explanation, x: f64, y: f64) -> f32 {
+    let (across, down) = map.grid;
+    let cell = |place: f64, cells: usize| ((place * cells as f64) as usize).min(cells - 1);
+    map.values[cell(y, down) * across + cell(x, across)]
 }
 
 /// The map between the centres of its cells, at a place from 0 to 1.
