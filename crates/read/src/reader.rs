@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use overread_infer::manifest::{Fit, Model, PictureRegion};
 use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
 
 use crate::cine;
+use crate::frames::{Frames, Ready, area};
 use crate::intake::{ImageFile, Study};
 use crate::patients;
 use crate::program::Program;
@@ -243,13 +245,11 @@ impl Reader {
         }
         let frames = accepted_frames(study, program, &mut reading);
         let refused_by_header = reading.frames.len();
-        if !frames.is_empty() {
-            self.prepare(&pack);
-        }
         reading.sides = Sides::of(&study.images, program, &frames);
         let mut best = Best::new(pack.manifest.findings.len(), reading.sides.groups().len());
-        for batch in frames.chunks(Engine::BATCH) {
-            self.read_batch(study, batch, options, &mut reading, &mut best)?;
+        if !frames.is_empty() {
+            self.prepare(&pack);
+            self.read_frames(study, &frames, options, &mut reading, &mut best)?;
         }
         // Frames refused by their header stand in `frames` too; what counts is whether any accepted one could be read.
         // A study of which nothing could even be opened has no frames at all.
@@ -286,7 +286,8 @@ impl Reader {
         read::open(&file.path, &self.limits)
     }
 
-    fn read_batch(
+    /// Reads frames in batches. Of many, one batch is decoded while the one before it is in inference.
+    fn read_frames(
         &mut self,
         study: &Study,
         frames: &[FrameRef],
@@ -295,72 +296,22 @@ impl Reader {
         best: &mut Best,
     ) -> Result<(), ReadingError> {
         let pack = Arc::clone(&reading.program.pack);
-        let mut tensors = Vec::with_capacity(frames.len());
-        let mut kept = Vec::with_capacity(frames.len());
-        for frame in frames {
-            match self.tensor(study, frame, &pack, options, &mut reading.spent) {
-                Ok(Ok(tensor)) => {
-                    tensors.push(tensor);
-                    kept.push(frame.clone());
-                }
-                Ok(Err(refused)) => reading.frames.push(FrameOutcome {
-                    frame: frame.clone(),
-                    out_of_distribution: None,
-                    logits: vec![],
-                    refused: Some(refused),
-                }),
-                Err(why) => {
-                    reading.warnings.push(why);
-                    reading.unread.push(frame.clone());
-                }
-            }
+        if frames.len() <= Engine::BATCH {
+            let ready = Frames::new(study, &pack, &self.limits, options, &mut self.codec).batch(frames);
+            return run_batch(self.engine(&pack)?, ready, options, reading, best);
         }
-        let engine = self.engine(&pack)?;
-        let started = Instant::now();
-        let outputs = engine.run(&tensors, options.explain)?;
-        reading.spent.inference += started.elapsed();
-        for ((frame, tensor), output) in kept.into_iter().zip(tensors).zip(outputs) {
-            let refused = stranger(&pack, &output);
-            if refused.is_none() {
-                best.consider(reading.sides.group_of(&frame), &frame, &tensor, &output);
-            }
-            reading.frames.push(FrameOutcome {
-                frame,
-                out_of_distribution: output.out_of_distribution,
-                logits: output.logits,
-                refused,
+        let (mut codec, limits) = (self.codec.another(), self.limits.clone());
+        let (send, receive) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let ahead = Arc::clone(&pack);
+            scope.spawn(move || {
+                let mut ready = Frames::new(study, &ahead, &limits, options, &mut codec);
+                // Nobody waits any more where the graph failed.
+                frames.chunks(Engine::BATCH).all(|batch| send.send(ready.batch(batch)).is_ok())
             });
-        }
-        Ok(())
-    }
-
-    /// The tensor of a frame, or why the picture is no picture to read, or why it cannot be decoded.
-    fn tensor(
-        &mut self,
-        study: &Study,
-        frame: &FrameRef,
-        pack: &Pack,
-        options: Options,
-        spent: &mut Spent,
-    ) -> Result<Result<Tensor, NotAssessed>, String> {
-        let file = &study.images[frame.image];
-        let place = || format!("{}, frame {}", file.name, frame.frame + 1);
-        let started = Instant::now();
-        let part = part(pack, file);
-        let wanted =
-            if options.full_decode || part.is_some() { Resolution::Full } else { needed(pack, file) };
-        let grid = read::open(&file.path, &self.limits)
-            .and_then(|opened| opened.decode(frame.frame, wanted, &mut self.codec))
-            .map(|grid| if let Some(part) = part { grid.cropped(part) } else { grid })
-            .map_err(|e| format!("{}: {}", place(), sentence(&e)))?;
-        let decoded = Instant::now();
-        spent.decode += decoded - started;
-        if let Some(objection) = quality::objection(&grid) {
-            return Ok(Err(objection));
-        }
-        let tensor = pack.manifest.preprocessing.tensor(&grid).map_err(|e| format!("{}: {e}", place()))?;
-        spent.preprocess += decoded.elapsed();
-        Ok(Ok(tensor))
+            let engine = self.engine(&pack)?;
+            receive.into_iter().try_for_each(|ready| run_batch(engine, ready, options, reading, best))
+        })
     }
 
     /// Starts to make the session of a pack, unless there is one.
@@ -474,21 +425,14 @@ fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> V
                 frames.extend(sample.frames.into_iter().map(|frame| FrameRef { image, frame }));
                 reading.warnings.extend(sample.told);
             }
-            Err(refused) => reading.frames.push(FrameOutcome {
-                frame: FrameRef { image, frame: 0 },
-                out_of_distribution: None,
-                logits: vec![],
-                refused: Some(refused),
-            }),
+            Err(refused) => {
+                reading.frames.push(FrameOutcome::refused(FrameRef { image, frame: 0 }, refused));
+            }
         }
     }
     let arranged = series::arrange(&study.images, frames, &program.pack.manifest.intended_use.planes);
-    reading.frames.extend(arranged.left_out.into_iter().map(|(frame, why)| FrameOutcome {
-        frame,
-        out_of_distribution: None,
-        logits: vec![],
-        refused: Some(why),
-    }));
+    let left_out = arranged.left_out.into_iter();
+    reading.frames.extend(left_out.map(|(frame, why)| FrameOutcome::refused(frame, why)));
     reading.warnings.extend(arranged.unseen);
     let mut frames = arranged.frames;
     if frames.len() > FRAMES {
@@ -497,49 +441,6 @@ fn accepted_frames(study: &Study, program: &Program, reading: &mut Reading) -> V
         frames = (0..FRAMES).map(|i| frames[i * all / FRAMES].clone()).collect();
     }
     frames
-}
-
-/// A reduced decode keeps at least so many pixels for each of the tensor's, on each side, because codecs reduce with filters of their
-/// own and a probability may move by 0.02 at most. A level of JPEG 2000 is most of its cost; scaled JPEG saves little.
-fn oversampling(file: &ImageFile) -> f64 {
-    if read::is_jpeg_2000(&file.header.transfer_syntax) { 1.5 } else { 3.0 }
-}
-
-/// The part of a file's frames that the pack takes; none where it takes all.
-fn part(pack: &Pack, file: &ImageFile) -> Option<Region> {
-    if pack.manifest.preprocessing.region == PictureRegion::Whole {
-        return None;
-    }
-    let size = GridSize::new(file.header.columns, file.header.rows);
-    let usable = file.header.ultrasound_regions.iter().filter(|region| region.lies_in(size));
-    usable.max_by_key(|region| region.size.pixels()).copied()
-}
-
-/// The part of a file's frames that a map spans, in widths and heights of the frame.
-fn area(pack: &Pack, file: &ImageFile) -> [f64; 4] {
-    let whole = GridSize::new(file.header.columns, file.header.rows);
-    let Some(part) = part(pack, file) else { return pack.manifest.preprocessing.area(whole) };
-    let [left, top, right, bottom] = part.share_of(whole);
-    let within = pack.manifest.preprocessing.area(part.size);
-    let (across, down) = (|x: f64| left + x * (right - left), |y: f64| top + y * (bottom - top));
-    [across(within[0]), down(within[1]), across(within[2]), down(within[3])]
-}
-
-/// The resolution that the pack needs of a file.
-fn needed(pack: &Pack, file: &ImageFile) -> Resolution {
-    let wanted = |n: u32| (f64::from(n) * oversampling(file)).ceil() as u32;
-    let (width, height) =
-        (wanted(pack.manifest.preprocessing.width), wanted(pack.manifest.preprocessing.height));
-    match pack.manifest.preprocessing.fit {
-        Fit::Stretch | Fit::CentreCrop => Resolution::AtLeast(GridSize::new(width, height)),
-        Fit::Letterbox => {
-            // The longer side fills the tensor; the shorter one follows.
-            let (columns, rows) = (f64::from(file.header.columns.max(1)), f64::from(file.header.rows.max(1)));
-            let scale = (f64::from(width) / columns).min(f64::from(height) / rows);
-            let side = |n: f64| (n * scale).ceil().max(1.0) as u32;
-            Resolution::AtLeast(GridSize::new(side(columns), side(rows)))
-        }
-    }
 }
 
 /// Why the pack should not answer for this picture; none if it should.
