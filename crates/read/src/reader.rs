@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overread_dicom::read::{self, CodecHost, Limits, Opened, Resolution};
-use overread_domain::{BodySide, Explanation, Finding, GridSize, ImageGrid, NotAssessed, Region, sentence};
+use overread_domain::{BodySide, Explanation, Finding, GridSize, ImageGrid, NotAssessed, Region};
 use overread_infer::engine::ImageOutput;
 use overread_infer::faithfulness::{self, Faithfulness};
-use overread_infer::manifest::{Fit, Model, PictureRegion};
-use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain, quality};
+use overread_infer::manifest::Model;
+use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain};
 
 use crate::cine;
 use crate::frames::{Frames, Ready, area};
@@ -378,6 +378,45 @@ impl Drop for Reader {
             let _ = thread.join();
         }
     }
+}
+
+/// Runs frames that are ready through the graph.
+fn run_batch(
+    engine: &mut Engine,
+    ready: Vec<Ready>,
+    options: Options,
+    reading: &mut Reading,
+    best: &mut Best,
+) -> Result<(), ReadingError> {
+    let pack = Arc::clone(&reading.program.pack);
+    let (mut tensors, mut kept) = (Vec::with_capacity(ready.len()), Vec::with_capacity(ready.len()));
+    for Ready { frame, outcome, decode, preprocess } in ready {
+        reading.spent.decode += decode;
+        reading.spent.preprocess += preprocess;
+        match outcome {
+            Ok(Ok(tensor)) => {
+                tensors.push(tensor);
+                kept.push(frame);
+            }
+            Ok(Err(refused)) => reading.frames.push(FrameOutcome::refused(frame, refused)),
+            Err(why) => {
+                reading.warnings.push(why);
+                reading.unread.push(frame);
+            }
+        }
+    }
+    let started = Instant::now();
+    let outputs = engine.run(&tensors, options.explain)?;
+    reading.spent.inference += started.elapsed();
+    for ((frame, tensor), output) in kept.into_iter().zip(tensors).zip(outputs) {
+        let refused = stranger(&pack, &output);
+        if refused.is_none() {
+            best.consider(reading.sides.group_of(&frame), &frame, &tensor, &output);
+        }
+        let (out_of_distribution, logits) = (output.out_of_distribution, output.logits);
+        reading.frames.push(FrameOutcome { frame, out_of_distribution, logits, refused });
+    }
+    Ok(())
 }
 
 /// The frame with the highest logit of each finding: the one an explanation is about.
