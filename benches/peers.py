@@ -61,7 +61,8 @@ def memory(pid):
     """Peak and present resident memory in MiB of a process and those below it."""
     peak = now = 0.0
     for process in tree(pid):
-        with contextlib.suppress(OSError, AttributeError):
+        # One that has just ended has neither number.
+        with contextlib.suppress(OSError, TypeError):
             status = pathlib.Path(f"/proc/{process}/status").read_text()
             peak += int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
             now += int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024

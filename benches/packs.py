@@ -1,0 +1,252 @@
+"""The starter packs beside the same graphs in Python, on the same files, in one run: pictures, whole slides, series.
+
+What a pack answers does not matter here: most of these files are strangers to most packs, and a picture takes as long whether it is refused or not. That both
+sides compute the same is checked: the logits of all pictures, and the probabilities of all tiles, are compared.
+
+pictures  `overread classify` (start-up counts) beside a warm pool of processes of one thread each: pydicom or Pillow, the pack's preprocessing, ONNX Runtime
+slides    a slide of 40,000 and one of 20,000 pixels a side beside openslide-python as WSInfer uses it: tiles at the full resolution, or at a fitting level
+series    300 CT slices and 30, beside pydicom and ONNX Runtime in one process: does memory grow?
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import packs_made as made
+import packs_python as python
+from peers import OVERREAD, ROOT, Sampler
+
+PARTS = ("pictures", "slides", "series")
+STEPS = ("decode", "preprocess", "inference", "explain")
+
+
+def run(*command):
+    """Seconds, peak memory in MiB of a command and its children, and its output."""
+    began = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.PIPE, text=True)
+        sampler = Sampler(process.pid, 0.02)
+        sampler.start()
+        errors = process.stderr.read()
+        code = process.wait()
+        seconds = time.perf_counter() - began
+        peak = max((mib for _, mib in sampler.finish()), default=0.0)
+        if code != 0:
+            raise SystemExit(f"{command[0]} ended with {code}:\n{errors[-2000:]}")
+        output.seek(0)
+        return seconds, peak, output.read()
+
+
+def overread(pack, paths, *options):
+    return run(OVERREAD, "classify", *paths, "--pack", pack, "--allow-untrusted", "--timings", "--format", "jsonl", *options)
+
+
+def in_python(*words):
+    seconds, peak, output = run(sys.executable, pathlib.Path(python.__file__), *words)
+    return seconds, peak, json.loads(output)
+
+
+def shares(output):
+    """Share of each step in the time that all threads spent."""
+    timings = [json.loads(line)["timings"] for line in output.splitlines()]
+    spent = {step: sum(t[f"{step}_ms"] for t in timings) for step in STEPS}
+    return {step: ms / max(sum(spent.values()), 1e-9) for step, ms in spent.items()}
+
+
+def unsigned(folder, name, guarded=True):
+    """A copy of a pack without its signature; where it is not guarded, without its check for strangers, so that tiles of another organ count."""
+    pack = folder / name
+    shutil.copytree(ROOT / "models" / name, pack)
+    (pack / "signature.json").unlink(missing_ok=True)
+    path = pack / "configs/metadata.json"
+    manifest = json.loads(path.read_text())
+    if not guarded:
+        manifest["overread"].pop("out_of_distribution", None)
+    path.write_text(json.dumps(manifest))
+    return pack
+
+
+# Pictures
+
+
+def corpora(folder):
+    """Pack, what its files are, and the files as (path, frame)."""
+    from pydicom.uid import JPEGLSLossless
+
+    files = lambda paths: [(path, 0) for path in paths]
+    new = lambda name: made.folder_of(folder, name)
+    radiographs = files(made.radiographs(new("radiographs")))
+    yield "cxr-pneumonia", "64 radiographs, JPEG", radiographs
+    yield "head-ct-haemorrhage", "4 CT series of 40 slices, JPEG-LS", files(made.series(new("ct"), "CT", 40, 4, JPEGLSLossless))
+    yield "brain-mri-tumour", "4 MR series of 40 slices, uncompressed", files(made.series(new("mr"), "MR", 40, 4))
+    yield "lung-histology", "64 tiles 768×768, JPEG", files(made.stained(new("tiles"), 768, 768))
+    yield "skin-lesion", "64 pictures 1024×768, JPEG", files(made.stained(new("skin"), 1024, 768))
+    yield "research/fundus", "64 pictures 1536×1536, JPEG", files(made.stained(new("fundus"), 1536, 1536))
+    yield "research/echo-regurgitation", "one cine of 120 frames, JPEG", [(made.ECHO, frame) for frame in range(120)]
+
+
+def pictures(folder, repeat):
+    folder, rows = made.folder_of(folder, "pictures"), []
+    for name, what, items in corpora(folder):
+        pack, paths = unsigned(folder, name), sorted({path for path, _ in items})
+        overread(pack, paths)
+        explained, plain = [], []
+        for _ in range(repeat):
+            plain.append(overread(pack, paths, "--no-explain"))
+            explained.append(overread(pack, paths))
+        theirs, answers = python.pool(pack, items, repeat)
+        ours = logits_by_frame(plain[0][2])
+        rate = lambda runs: len(items) / statistics.median(runs)
+        rows.append(
+            {
+                "pack": pathlib.Path(name).name,
+                "files": what,
+                "overread": rate([r[0] for r in explained]),
+                "overread_no_explain": rate([r[0] for r in plain]),
+                "python": rate(theirs),
+                "shares": shares(explained[-1][2]),
+                "explain_share": 1 - rate([r[0] for r in explained]) / rate([r[0] for r in plain]),
+                "overread_peak_mib": max(r[1] for r in explained),
+                **apart(ours, {(str(path), frame + 1): answer for (path, frame), answer in zip(items, answers)}),
+            }
+        )
+    return rows
+
+
+def logits_by_frame(output):
+    images = (image for line in output.splitlines() for image in json.loads(line)["results"][0]["images"])
+    return {(image["path"], image["frame"]): image["logits"] for image in images if image["logits"]}
+
+
+def apart(ours, theirs):
+    """How far the numbers of what both read are apart at most, and of how many."""
+    both = ours.keys() & theirs.keys()
+    distances = [abs(a - b) for key in both for a, b in zip(ours[key], theirs[key])]
+    return {"compared": len(both), "apart": max(distances, default=None), "apart_median": statistics.median(distances) if distances else None}
+
+
+def print_pictures(rows):
+    print("| pack | files | images/s | … without explanations | Python | ratio | decode / preprocess / inference / explain | logits apart at most (median) |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        steps = " / ".join(f"{100 * row['shares'][step]:.0f}" for step in STEPS)
+        print(
+            f"| {row['pack']} | {row['files']} | {row['overread']:.0f} | {row['overread_no_explain']:.0f} | {row['python']:.0f} "
+            f"| {row['overread'] / row['python']:.1f}× | {steps}% | {row['apart']:.3f} ({row['apart_median']:.4f}), {row['compared']} |"
+        )
+
+
+# Slides
+
+
+def slides(folder, downsamples):
+    folder = made.folder_of(folder, "slides")
+    pack, rows = unsigned(folder, "lung-histology", guarded=False), []
+    for side in (20_000, 40_000):
+        path, out = folder / f"{side}.tiff", folder / f"out-{side}"
+        made.slide(path, side, downsamples)
+        seconds, peak, output = overread(pack, [path], "--out", out)
+        ours = table(next(out.rglob("*tiles.csv")))
+        row = {"side": side, "file_mib": path.stat().st_size / 2**20, "levels": downsamples}
+        row["overread"] = {"tiles": len(ours), "seconds": seconds, "peak_mib": peak, "shares": shares(output)}
+        for name, options in (("python_full", []), ("python_level", ["--best-level"])):
+            seconds, peak, told = in_python("slide", pack, path, "--out", folder / "theirs.csv", *options)
+            row[name] = {**told, "seconds": seconds, "peak_mib": peak, **apart(ours, table(folder / "theirs.csv"))}
+        path.unlink()
+        rows.append(row)
+    return rows
+
+
+def table(path):
+    """Probabilities of a table of tiles by their place."""
+    with open(path) as file:
+        lines = list(csv.DictReader(file))
+    values = lambda line: [float(value) for name, value in line.items() if name.startswith("prob_")]
+    return {(int(line["minx"]), int(line["miny"])): values(line) for line in lines}
+
+
+def print_slides(rows):
+    rate = lambda side: side["tiles"] / side["seconds"]
+    print("| slide | reader | tiles | wall, s | tiles/s | overread is | peak memory, MiB | probabilities apart at most (median) |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        ours = row["overread"]
+        print(f"| {row['side']}² | overread | {ours['tiles']} | {ours['seconds']:.1f} | {rate(ours):.0f} | | {ours['peak_mib']:.0f} | |")
+        for key, name in (("python_full", "Python, full resolution"), ("python_level", "Python, fitting level")):
+            side = row[key]
+            print(
+                f"| {row['side']}² | {name} | {side['tiles']} | {side['seconds']:.1f} | {rate(side):.0f} | {rate(ours) / rate(side):.1f}× "
+                f"| {side['peak_mib']:.0f} | {side['apart']:.4f} ({side['apart_median']:.4f}), {side['compared']} |"
+            )
+    ours = rows[-1]["overread"]
+    print(f"\nlevels {rows[-1]['levels']}; decode / preprocess / inference in all threads: " + " / ".join(f"{100 * ours['shares'][step]:.0f}" for step in STEPS[:3]) + "%")
+
+
+# Series
+
+
+def series(folder, counts=(30, 300)):
+    pack, rows = unsigned(folder, "head-ct-haemorrhage"), []
+    for count in counts:
+        slices = made.folder_of(folder, f"series-{count}")
+        made.series(slices, "CT", count)
+        seconds, peak, output = overread(pack, [slices])
+        row = {"slices": count, "overread": {"seconds": seconds, "peak_mib": peak, "shares": shares(output)}}
+        seconds, peak, _ = in_python("series", pack, slices)
+        row["python"] = {"seconds": seconds, "peak_mib": peak}
+        rows.append(row)
+        shutil.rmtree(slices)
+    return rows
+
+
+def print_series(rows):
+    print("| CT slices, uncompressed | overread, ms a slice | Python | ratio | peak memory, MiB: overread | Python |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    each = lambda row, side: 1e3 * row[side]["seconds"] / row["slices"]
+    for row in rows:
+        ours, theirs = row["overread"], row["python"]
+        print(
+            f"| {row['slices']} | {each(row, 'overread'):.1f} | {each(row, 'python'):.1f} | {theirs['seconds'] / ours['seconds']:.1f}× "
+            f"| {ours['peak_mib']:.0f} | {theirs['peak_mib']:.0f} |"
+        )
+    few, many = rows[0]["overread"], rows[-1]["overread"]
+    print(f"\n{rows[-1]['slices']} slices take {many['peak_mib'] / few['peak_mib']:.2f} times the memory of {rows[0]['slices']}", end="; ")
+    print("decode / preprocess / inference / explain: " + " / ".join(f"{100 * many['shares'][step]:.0f}" for step in STEPS) + "%")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times (all)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each measurement of pictures; the median counts")
+    parser.add_argument("--levels", default="1,2,4,8,16", help="downsamples of the slides' levels; many scanners write 1,4,16")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    args = parser.parse_args()
+    downsamples = [int(n) for n in args.levels.split(",")]
+    measure = {
+        "pictures": lambda folder: pictures(folder, args.repeat),
+        "slides": lambda folder: slides(folder, downsamples),
+        "series": series,
+    }
+    show = {"pictures": print_pictures, "slides": print_slides, "series": print_series}
+    found = {"cores": python.CORES}
+    if args.format == "text":
+        print(f"{python.CORES} cores\n")
+    with tempfile.TemporaryDirectory(prefix="overread-packs-") as folder:
+        for part in args.only or PARTS:
+            found[part] = measure[part](folder)
+            if args.format == "text":
+                show[part](found[part])
+                print(flush=True)
+    if args.format == "json":
+        print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
