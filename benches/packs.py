@@ -5,12 +5,14 @@ sides compute the same is checked: the logits of all pictures, and the probabili
 
 pictures  `overread classify` (start-up counts) beside a warm pool of processes of one thread each: pydicom or Pillow, the pack's preprocessing, ONNX Runtime
 slides    a slide of 40,000 and one of 20,000 pixels a side beside openslide-python as WSInfer uses it: tiles at the full resolution, or at a fitting level
-series    300 CT slices and 30, beside pydicom and ONNX Runtime in one process: does memory grow?
+series    30, 60 and 300 CT slices beside pydicom and ONNX Runtime in one process: does memory grow?
 """
 
 import argparse
 import csv
+import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -27,21 +29,33 @@ PARTS = ("pictures", "slides", "series")
 STEPS = ("decode", "preprocess", "inference", "explain")
 
 
+@dataclasses.dataclass
+class Run:
+    """What a command came to: seconds, seconds of all cores in it and in its children, peak memory of all of them together, output."""
+
+    seconds: float
+    core_seconds: float
+    peak_mib: float
+    output: str
+
+    def costs(self):
+        return {"seconds": self.seconds, "core_seconds": self.core_seconds, "peak_mib": self.peak_mib}
+
+
 def run(*command):
-    """Seconds, peak memory in MiB of a command and its children, and its output."""
     began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.PIPE, text=True)
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=errors, text=True)
         sampler = Sampler(process.pid, 0.02)
         sampler.start()
-        errors = process.stderr.read()
-        code = process.wait()
-        seconds = time.perf_counter() - began
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode, seconds = os.waitstatus_to_exitcode(status), time.perf_counter() - began
         peak = max((mib for _, mib in sampler.finish()), default=0.0)
-        if code != 0:
-            raise SystemExit(f"{command[0]} ended with {code}:\n{errors[-2000:]}")
-        output.seek(0)
-        return seconds, peak, output.read()
+        for file in (output, errors):
+            file.seek(0)
+        if process.returncode != 0:
+            raise SystemExit(f"{command[0]} ended with {process.returncode}:\n{errors.read()[-2000:]}")
+        return Run(seconds, usage.ru_utime + usage.ru_stime, peak, output.read())
 
 
 def overread(pack, paths, *options):
@@ -49,8 +63,9 @@ def overread(pack, paths, *options):
 
 
 def in_python(*words):
-    seconds, peak, output = run(sys.executable, pathlib.Path(python.__file__), *words)
-    return seconds, peak, json.loads(output)
+    """Costs of the Python side and what it tells."""
+    done = run(sys.executable, pathlib.Path(python.__file__), *words)
+    return {**done.costs(), **json.loads(done.output)}
 
 
 def shares(output):
@@ -102,19 +117,18 @@ def pictures(folder, repeat):
             plain.append(overread(pack, paths, "--no-explain"))
             explained.append(overread(pack, paths))
         theirs, answers = python.pool(pack, items, repeat)
-        ours = logits_by_frame(plain[0][2])
-        rate = lambda runs: len(items) / statistics.median(runs)
+        each = lambda seconds: statistics.median(seconds) / len(items)
         rows.append(
             {
                 "pack": pathlib.Path(name).name,
                 "files": what,
-                "overread": rate([r[0] for r in explained]),
-                "overread_no_explain": rate([r[0] for r in plain]),
-                "python": rate(theirs),
-                "shares": shares(explained[-1][2]),
-                "explain_share": 1 - rate([r[0] for r in explained]) / rate([r[0] for r in plain]),
-                "overread_peak_mib": max(r[1] for r in explained),
-                **apart(ours, {(str(path), frame + 1): answer for (path, frame), answer in zip(items, answers)}),
+                "images": len(items),
+                "overread": {"each": each([r.seconds for r in explained]), "core_each": each([r.core_seconds for r in explained])},
+                "overread_no_explain": {"each": each([r.seconds for r in plain]), "core_each": each([r.core_seconds for r in plain])},
+                "python": {"each": each([seconds for seconds, _ in theirs]), "core_each": each([core for _, core in theirs])},
+                "shares": shares(explained[-1].output),
+                "overread_peak_mib": max(r.peak_mib for r in explained),
+                **apart(logits_by_frame(plain[0].output), {(str(path), frame + 1): answer for (path, frame), answer in zip(items, answers)}),
             }
         )
     return rows
@@ -133,32 +147,33 @@ def apart(ours, theirs):
 
 
 def print_pictures(rows):
-    print("| pack | files | images/s | … without explanations | Python | ratio | decode / preprocess / inference / explain | logits apart at most (median) |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| pack | files | images/s | … without explanations | Python | ratio | core time an image, ms: overread | Python | decode / preprocess / inference / explain | logits apart at most (median) |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
+        ours, plain, theirs = row["overread"], row["overread_no_explain"], row["python"]
         steps = " / ".join(f"{100 * row['shares'][step]:.0f}" for step in STEPS)
         print(
-            f"| {row['pack']} | {row['files']} | {row['overread']:.0f} | {row['overread_no_explain']:.0f} | {row['python']:.0f} "
-            f"| {row['overread'] / row['python']:.1f}× | {steps}% | {row['apart']:.3f} ({row['apart_median']:.4f}), {row['compared']} |"
+            f"| {row['pack']} | {row['files']} | {1 / ours['each']:.0f} | {1 / plain['each']:.0f} | {1 / theirs['each']:.0f} | {theirs['each'] / ours['each']:.1f}× "
+            f"| {1e3 * ours['core_each']:.1f} | {1e3 * theirs['core_each']:.1f} | {steps}% | {row['apart']:.3f} ({row['apart_median']:.4f}) |"
         )
 
 
 # Slides
 
 
-def slides(folder, downsamples):
+def slides(folder, sides, downsamples):
     folder = made.folder_of(folder, "slides")
     pack, rows = unsigned(folder, "lung-histology", guarded=False), []
-    for side in (20_000, 40_000):
+    for side in sides:
         path, out = folder / f"{side}.tiff", folder / f"out-{side}"
         made.slide(path, side, downsamples)
-        seconds, peak, output = overread(pack, [path], "--out", out)
+        done = overread(pack, [path], "--out", out)
         ours = table(next(out.rglob("*tiles.csv")))
         row = {"side": side, "file_mib": path.stat().st_size / 2**20, "levels": downsamples}
-        row["overread"] = {"tiles": len(ours), "seconds": seconds, "peak_mib": peak, "shares": shares(output)}
+        row["overread"] = {"tiles": len(ours), **done.costs(), "shares": shares(done.output)}
         for name, options in (("python_full", []), ("python_level", ["--best-level"])):
-            seconds, peak, told = in_python("slide", pack, path, "--out", folder / "theirs.csv", *options)
-            row[name] = {**told, "seconds": seconds, "peak_mib": peak, **apart(ours, table(folder / "theirs.csv"))}
+            told = in_python("slide", pack, path, "--out", folder / "theirs.csv", *options)
+            row[name] = {**told, **apart(ours, table(folder / "theirs.csv"))}
         path.unlink()
         rows.append(row)
     return rows
@@ -173,17 +188,17 @@ def table(path):
 
 
 def print_slides(rows):
-    rate = lambda side: side["tiles"] / side["seconds"]
-    print("| slide | reader | tiles | wall, s | tiles/s | overread is | peak memory, MiB | probabilities apart at most (median) |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| slide | reader | tiles | wall, s | tiles/s | overread is | core time a tile, ms | peak memory, MiB | probabilities apart at most (median) |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    readers = {"overread": "overread", "python_full": "Python, full resolution", "python_level": "Python, fitting level"}
     for row in rows:
-        ours = row["overread"]
-        print(f"| {row['side']}² | overread | {ours['tiles']} | {ours['seconds']:.1f} | {rate(ours):.0f} | | {ours['peak_mib']:.0f} | |")
-        for key, name in (("python_full", "Python, full resolution"), ("python_level", "Python, fitting level")):
-            side = row[key]
+        for key, name in readers.items():
+            side, rate = row[key], lambda side: side["tiles"] / side["seconds"]
+            beside = f"{rate(row['overread']) / rate(side):.1f}×" if side is not row["overread"] else ""
+            same = f"{side['apart']:.4f} ({side['apart_median']:.4f}), {side['compared']}" if "apart" in side else ""
             print(
-                f"| {row['side']}² | {name} | {side['tiles']} | {side['seconds']:.1f} | {rate(side):.0f} | {rate(ours) / rate(side):.1f}× "
-                f"| {side['peak_mib']:.0f} | {side['apart']:.4f} ({side['apart_median']:.4f}), {side['compared']} |"
+                f"| {row['side']}² | {name} | {side['tiles']} | {side['seconds']:.1f} | {rate(side):.0f} | {beside} "
+                f"| {1e3 * side['core_seconds'] / side['tiles']:.1f} | {side['peak_mib']:.0f} | {same} |"
             )
     ours = rows[-1]["overread"]
     print(f"\nlevels {rows[-1]['levels']}; decode / preprocess / inference in all threads: " + " / ".join(f"{100 * ours['shares'][step]:.0f}" for step in STEPS[:3]) + "%")
@@ -192,46 +207,45 @@ def print_slides(rows):
 # Series
 
 
-def series(folder, counts=(30, 300)):
+def series(folder, counts=(30, 60, 300)):
+    folder = made.folder_of(folder, "series")
     pack, rows = unsigned(folder, "head-ct-haemorrhage"), []
     for count in counts:
         slices = made.folder_of(folder, f"series-{count}")
         made.series(slices, "CT", count)
-        seconds, peak, output = overread(pack, [slices])
-        row = {"slices": count, "overread": {"seconds": seconds, "peak_mib": peak, "shares": shares(output)}}
-        seconds, peak, _ = in_python("series", pack, slices)
-        row["python"] = {"seconds": seconds, "peak_mib": peak}
-        rows.append(row)
+        done = overread(pack, [slices])
+        told = in_python("series", pack, slices)
+        rows.append({"slices": count, "overread": {**done.costs(), "shares": shares(done.output)}, "python": told})
         shutil.rmtree(slices)
     return rows
 
 
 def print_series(rows):
-    print("| CT slices, uncompressed | overread, ms a slice | Python | ratio | peak memory, MiB: overread | Python |")
+    print("| CT slices, uncompressed | reader | wall a slice, ms | overread is | core time a slice, ms | peak memory, MiB |")
     print("| --- | --- | --- | --- | --- | --- |")
-    each = lambda row, side: 1e3 * row[side]["seconds"] / row["slices"]
     for row in rows:
-        ours, theirs = row["overread"], row["python"]
-        print(
-            f"| {row['slices']} | {each(row, 'overread'):.1f} | {each(row, 'python'):.1f} | {theirs['seconds'] / ours['seconds']:.1f}× "
-            f"| {ours['peak_mib']:.0f} | {theirs['peak_mib']:.0f} |"
-        )
-    few, many = rows[0]["overread"], rows[-1]["overread"]
-    print(f"\n{rows[-1]['slices']} slices take {many['peak_mib'] / few['peak_mib']:.2f} times the memory of {rows[0]['slices']}", end="; ")
-    print("decode / preprocess / inference / explain: " + " / ".join(f"{100 * many['shares'][step]:.0f}" for step in STEPS) + "%")
+        for name in ("overread", "python"):
+            side, each = row[name], lambda seconds: 1e3 * seconds / row["slices"]
+            beside = f"{side['seconds'] / row['overread']['seconds']:.1f}×" if name == "python" else ""
+            print(f"| {row['slices']} | {name} | {each(side['seconds']):.1f} | {beside} | {each(side['core_seconds']):.1f} | {side['peak_mib']:.0f} |")
+    many = rows[-1]["overread"]
+    for row in rows[:-1]:
+        print(f"\n{rows[-1]['slices']} slices take {many['peak_mib'] / row['overread']['peak_mib']:.2f} times the memory of {row['slices']}", end="")
+    print("\ndecode / preprocess / inference / explain: " + " / ".join(f"{100 * many['shares'][step]:.0f}" for step in STEPS) + "%")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times (all)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each measurement of pictures; the median counts")
+    parser.add_argument("--sides", default="20000,40000", help="sides of the slides, pixels")
     parser.add_argument("--levels", default="1,2,4,8,16", help="downsamples of the slides' levels; many scanners write 1,4,16")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     args = parser.parse_args()
-    downsamples = [int(n) for n in args.levels.split(",")]
+    numbers = lambda text: [int(n) for n in text.split(",")]
     measure = {
         "pictures": lambda folder: pictures(folder, args.repeat),
-        "slides": lambda folder: slides(folder, downsamples),
+        "slides": lambda folder: slides(folder, numbers(args.sides), numbers(args.levels)),
         "series": series,
     }
     show = {"pictures": print_pictures, "slides": print_slides, "series": print_series}

@@ -88,19 +88,21 @@ def _start(pack):
 
 
 def _work(item):
-    return worker.logits([worker.tensor(worker.picture(*item))])[0]
+    began = time.process_time()
+    logits = worker.logits([worker.tensor(worker.picture(*item))])[0]
+    return logits, time.process_time() - began
 
 
 def pool(pack, items, repeat):
-    """Seconds and logits of a warm pool of processes of one thread each over (path, frame), `repeat` times."""
+    """A warm pool of processes of one thread each over (path, frame), `repeat` times: seconds and core seconds of each run, logits."""
     runs = []
     with multiprocessing.get_context("spawn").Pool(CORES, _start, (str(pack),)) as workers:
         workers.map(_work, items[: 2 * CORES])
         for _ in range(repeat):
             began = time.perf_counter()
-            answers = workers.map(_work, items, chunksize=1)
-            runs.append(time.perf_counter() - began)
-    return runs, np.array(answers)
+            logits, core_seconds = zip(*workers.map(_work, items, chunksize=1))
+            runs.append((time.perf_counter() - began, sum(core_seconds)))
+    return runs, np.array(logits)
 
 
 def read_series(pack, folder):

@@ -72,9 +72,10 @@ def memory(pid):
 def tree(pid):
     """A process and those below it; a thread lists the children that it started itself."""
     below = []
-    for thread in pathlib.Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(OSError):
-            below += (thread / "children").read_text().split()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                below += pathlib.Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
     return [pid] + [p for child in below for p in tree(int(child))]
 
 
