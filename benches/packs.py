@@ -116,25 +116,31 @@ def pictures(folder, repeat):
         for _ in range(repeat):
             plain.append(overread(pack, paths, "--no-explain"))
             explained.append(overread(pack, paths))
-        theirs, *answers = python.pool(pack, items, repeat)
-        each = lambda seconds: statistics.median(seconds) / len(items)
-        ours = logits_by_frame(overread(pack, paths, "--no-explain", "--full-decode").output)
+        theirs, as_written, exact = python.pool(pack, items, repeat)
+        full = overread(pack, paths, "--no-explain", "--full-decode")
         by_frame = lambda logits: {(str(path), frame + 1): answer for (path, frame), answer in zip(items, logits)}
+        ours = lambda runs: per_image(len(items), [(r.seconds, r.core_seconds) for r in runs])
         rows.append(
             {
                 "pack": pathlib.Path(name).name,
                 "files": what,
                 "images": len(items),
-                "overread": {"each": each([r.seconds for r in explained]), "core_each": each([r.core_seconds for r in explained])},
-                "overread_no_explain": {"each": each([r.seconds for r in plain]), "core_each": each([r.core_seconds for r in plain])},
-                "python": {"each": each([seconds for seconds, _ in theirs]), "core_each": each([core for _, core in theirs])},
+                "overread": ours(explained),
+                "overread_no_explain": ours(plain),
+                "python": per_image(len(items), theirs),
                 "shares": shares(explained[-1].output),
                 "overread_peak_mib": max(r.peak_mib for r in explained),
-                "as_written": apart(logits_by_frame(plain[0].output), by_frame(answers[0])),
-                "exact": apart(ours, by_frame(answers[1])),
+                "as_written": apart(logits_by_frame(plain[0].output), by_frame(as_written)),
+                "exact": apart(logits_by_frame(full.output), by_frame(exact)),
             }
         )
     return rows
+
+
+def per_image(images, runs):
+    """Medians of seconds and core seconds an image."""
+    seconds, core_seconds = (statistics.median(times) / images for times in zip(*runs))
+    return {"seconds": seconds, "core_seconds": core_seconds}
 
 
 def logits_by_frame(output):
@@ -145,21 +151,27 @@ def logits_by_frame(output):
 def apart(ours, theirs):
     """How far the numbers of what both read are apart at most, and of how many."""
     both = ours.keys() & theirs.keys()
+    if not both:
+        raise SystemExit("the two sides read nothing in common")
     distances = [abs(a - b) for key in both for a, b in zip(ours[key], theirs[key])]
-    return {"compared": len(both), "apart": max(distances, default=None), "apart_median": statistics.median(distances) if distances else None}
+    return {"compared": len(both), "apart": max(distances), "apart_median": statistics.median(distances)}
 
 
 def print_pictures(rows):
-    print("| pack | files | images/s | … without explanations | Python | ratio | core time an image, ms: overread | Python | decode / preprocess / inference / explain | logits apart at most | … resized as floats |")
-    print("| --- " * 11 + "|")
+    columns = ("pack", "files", "images/s", "… without explanations", "Python", "ratio", "core time an image, ms: overread", "Python")
+    columns += ("decode / preprocess / inference / explain", "logits apart at most", "… resized as floats")
+    print("| " + " | ".join(columns) + " |\n" + "| --- " * len(columns) + "|")
     for row in rows:
         ours, plain, theirs = row["overread"], row["overread_no_explain"], row["python"]
-        steps = " / ".join(f"{100 * row['shares'][step]:.0f}" for step in STEPS)
         print(
-            f"| {row['pack']} | {row['files']} | {1 / ours['each']:.0f} | {1 / plain['each']:.0f} | {1 / theirs['each']:.0f} | {theirs['each'] / ours['each']:.1f}× "
-            f"| {1e3 * ours['core_each']:.1f} | {1e3 * theirs['core_each']:.1f} | {steps}% "
-            f"| {row['as_written']['apart']:.3f} | {row['exact']['apart']:.4f} |"
+            f"| {row['pack']} | {row['files']} | {1 / ours['seconds']:.0f} | {1 / plain['seconds']:.0f} | {1 / theirs['seconds']:.0f} "
+            f"| {theirs['seconds'] / ours['seconds']:.1f}× | {1e3 * ours['core_seconds']:.1f} | {1e3 * theirs['core_seconds']:.1f} "
+            f"| {steps(row, STEPS)} | {row['as_written']['apart']:.3f} | {row['exact']['apart']:.4f} |"
         )
+
+
+def steps(row, names):
+    return " / ".join(f"{100 * row['shares'][step]:.0f}" for step in names) + "%"
 
 
 # Slides
@@ -192,7 +204,7 @@ def table(path):
 
 
 def print_slides(rows):
-    print("| slide | reader | tiles | wall, s | tiles/s | overread is | core time a tile, ms | peak memory, MiB | probabilities apart at most (median) |")
+    print("| slide | reader | tiles | wall, s | tiles/s | overread is | core time a tile, ms | peak memory, MiB | probabilities apart at most (median), tiles |")
     print("| --- " * 9 + "|")
     readers = {"overread": "overread", "python_full": "Python, full resolution", "python_level": "Python, fitting level"}
     for row in rows:
@@ -204,8 +216,8 @@ def print_slides(rows):
                 f"| {row['side']}² | {name} | {side['tiles']} | {side['seconds']:.1f} | {rate(side):.0f} | {beside} "
                 f"| {1e3 * side['core_seconds'] / side['tiles']:.1f} | {side['peak_mib']:.0f} | {same} |"
             )
-    ours = rows[-1]["overread"]
-    print(f"\nlevels {rows[-1]['levels']}; decode / preprocess / inference in all threads: " + " / ".join(f"{100 * ours['shares'][step]:.0f}" for step in STEPS[:3]) + "%")
+    last = rows[-1]
+    print(f"\nlevels {last['levels']}; decode / preprocess / inference in all threads: {steps(last['overread'], STEPS[:3])}")
 
 
 # Series
@@ -235,7 +247,7 @@ def print_series(rows):
     many = rows[-1]["overread"]
     for row in rows[:-1]:
         print(f"\n{rows[-1]['slices']} slices take {many['peak_mib'] / row['overread']['peak_mib']:.2f} times the memory of {row['slices']}", end="")
-    print("\ndecode / preprocess / inference / explain: " + " / ".join(f"{100 * many['shares'][step]:.0f}" for step in STEPS) + "%")
+    print(f"\ndecode / preprocess / inference / explain: {steps(many, STEPS)}")
 
 
 def main():
