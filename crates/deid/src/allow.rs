@@ -128,8 +128,6 @@ pub(crate) const OBJECT: &[Entry] = &[
     (t::NUMBER_OF_OPTICAL_PATHS, Long(1)),
     (t::DIMENSION_ORGANIZATION_TYPE, Word(&["TILED_FULL", "TILED_SPARSE", "3D", "3D_TEMPORAL"])),
     (t::CONCATENATION_FRAME_OFFSET_NUMBER, Long(1)),
-    (t::TOTAL_PIXEL_MATRIX_ORIGIN_SEQUENCE, Items(1, SLIDE_OFFSETS)),
-    (t::IMAGE_ORIENTATION_SLIDE, Decimal(6)),
     // Multi-frame Functional Groups.
     (t::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, Items(1, FUNCTIONAL_GROUPS)),
     (t::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, Items(MANY, FUNCTIONAL_GROUPS)),
@@ -174,19 +172,10 @@ const FUNCTIONAL_GROUPS: &[Entry] = &[
     (t::FRAME_CONTENT_SEQUENCE, Items(1, FRAME_CONTENT)),
 ];
 
-/// §C.8.12.4: where on the glass the first pixel lies.
-const SLIDE_OFFSETS: &[Entry] = &[
-    (t::X_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)),
-    (t::Y_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)),
-];
-
 /// §C.8.12.6.1: which tile a frame is.
 const TILE_POSITION: &[Entry] = &[
     (t::COLUMN_POSITION_IN_TOTAL_IMAGE_PIXEL_MATRIX, Signed(1)),
     (t::ROW_POSITION_IN_TOTAL_IMAGE_PIXEL_MATRIX, Signed(1)),
-    (t::X_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)),
-    (t::Y_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)),
-    (t::Z_OFFSET_IN_SLIDE_COORDINATE_SYSTEM, Decimal(1)),
 ];
 
 const PIXEL_VALUE_TRANSFORMATION: &[Entry] =

@@ -34,8 +34,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Most pictures that go through a graph at once; one where the graph takes no more.
-    pub const BATCH: usize = 16;
+    /// Most pictures that go through a graph at once; one where the graph takes no more. More at once are no faster on a processor and
+    /// take memory: ONNX Runtime sets out a plan for each size of batch.
+    pub const BATCH: usize = 4;
 
     /// An engine whose session computes on so many threads.
     ///

@@ -1,9 +1,8 @@
 //! Reading one study under one program: decode, preprocess, infer, abstain, aggregate, explain.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,16 +14,21 @@ use overread_infer::manifest::Model;
 use overread_infer::{Engine, InferError, Pack, Runtime, Tensor, explain};
 
 use crate::cine;
-use crate::frames::{Frames, Ready, area};
+use crate::crew::Crew;
+use crate::frames::{Frames, area};
 use crate::intake::{ImageFile, Study};
 use crate::patients;
 use crate::program::Program;
+use crate::run::{Batch, Best, Top};
 use crate::series;
 use crate::sides::{self, Sides};
 use crate::slide::{self, SlideMap};
 
 /// Most frames of a study that one program reads; a cine or series is sampled evenly above it.
 const FRAMES: usize = 512;
+
+/// So many frames are read in one thread, by a session on all cores: sessions for each thread must be made first.
+const FEW: usize = 16;
 
 /// What a reading should hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -152,6 +156,16 @@ pub struct Spent {
     pub explain: Duration,
 }
 
+impl Spent {
+    /// Adds what a part of the study took.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.decode += other.decode;
+        self.preprocess += other.preprocess;
+        self.inference += other.inference;
+        self.explain += other.explain;
+    }
+}
+
 /// Why a study could not be read by a program at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadingError {
@@ -193,6 +207,8 @@ pub struct Reader {
     /// Told how many tiles of a slide were read, and of how many.
     pub(crate) on_tiles: OnTiles,
     engines: HashMap<String, Engine>,
+    /// Threads that share what is large, by the pack that they run.
+    crews: HashMap<String, Crew>,
     /// Sessions that are being made while the first pictures are decoded.
     coming: HashMap<String, JoinHandle<Result<Engine, InferError>>>,
 }
@@ -201,7 +217,8 @@ impl Reader {
     /// A reader whose sessions compute on so many threads.
     pub fn new(runtime: Runtime, codec: CodecHost, limits: Limits, threads: usize) -> Self {
         let on_tiles: OnTiles = Arc::new(|_, _| ());
-        Self { runtime, codec, limits, threads, on_tiles, engines: HashMap::new(), coming: HashMap::new() }
+        let (engines, crews, coming) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { runtime, codec, limits, threads, on_tiles, engines, crews, coming }
     }
 
     /// The same, which tells how far it is with a slide: minutes may pass.
@@ -248,7 +265,6 @@ impl Reader {
         reading.sides = Sides::of(&study.images, program, &frames);
         let mut best = Best::new(pack.manifest.findings.len(), reading.sides.groups().len());
         if !frames.is_empty() {
-            self.prepare(&pack);
             self.read_frames(study, &frames, options, &mut reading, &mut best)?;
         }
         // Frames refused by their header stand in `frames` too; what counts is whether any accepted one could be read.
@@ -286,7 +302,7 @@ impl Reader {
         read::open(&file.path, &self.limits)
     }
 
-    /// Reads frames in batches. Of many, one batch is decoded while the one before it is in inference.
+    /// Reads frames in batches: a few in one, many in several threads.
     fn read_frames(
         &mut self,
         study: &Study,
@@ -296,22 +312,34 @@ impl Reader {
         best: &mut Best,
     ) -> Result<(), ReadingError> {
         let pack = Arc::clone(&reading.program.pack);
-        if frames.len() <= Engine::BATCH {
-            let ready = Frames::new(study, &pack, &self.limits, options, &mut self.codec).batch(frames);
-            return run_batch(self.engine(&pack)?, ready, options, reading, best);
+        if frames.len() <= FEW || self.threads == 1 {
+            self.prepare(&pack);
+            for part in frames.chunks(Engine::BATCH) {
+                let ready = Frames::new(study, &pack, &self.limits, options, &mut self.codec).batch(part);
+                Batch::run(self.engine(&pack)?, ready, options, &reading.sides)?.join(reading, best);
+            }
+            return Ok(());
         }
-        let (mut codec, limits) = (self.codec.another(), self.limits.clone());
-        let (send, receive) = sync_channel(1);
-        std::thread::scope(|scope| {
-            let ahead = Arc::clone(&pack);
-            scope.spawn(move || {
-                let mut ready = Frames::new(study, &ahead, &limits, options, &mut codec);
-                // Nobody waits any more where the graph failed.
-                frames.chunks(Engine::BATCH).all(|batch| send.send(ready.batch(batch)).is_ok())
-            });
-            let engine = self.engine(&pack)?;
-            receive.into_iter().try_for_each(|ready| run_batch(engine, ready, options, reading, best))
-        })
+        let (mut crew, limits) = (self.crew(&pack), self.limits.clone());
+        let parts: Vec<&[FrameRef]> = frames.chunks(Engine::BATCH).collect();
+        let done = crew.each(&parts, |codec, engine, part| {
+            let ready = Frames::new(study, &pack, &limits, options, codec).batch(part);
+            Batch::run(engine, ready, options, &reading.sides)
+        });
+        self.keep(&pack, crew);
+        done?.into_iter().for_each(|batch| batch.join(reading, best));
+        Ok(())
+    }
+
+    /// The threads that share what is large, for a pack.
+    pub(crate) fn crew(&mut self, pack: &Arc<Pack>) -> Crew {
+        let known = self.crews.remove(&pack.edition.to_string());
+        known.unwrap_or_else(|| Crew::new(self.runtime.clone(), Arc::clone(pack), &self.codec, self.threads))
+    }
+
+    /// Keeps them for the next study.
+    pub(crate) fn keep(&mut self, pack: &Pack, crew: Crew) {
+        self.crews.insert(pack.edition.to_string(), crew);
     }
 
     /// Starts to make the session of a pack, unless there is one.
@@ -346,28 +374,48 @@ impl Reader {
     ) -> Result<(), ReadingError> {
         let started = Instant::now();
         let opaque = matches!(pack.manifest.model, Model::Opaque { .. });
+        let tops: Vec<(usize, Top)> =
+            best.of_finding.into_iter().enumerate().filter_map(|(index, top)| Some((index, top?))).collect();
+        // A frame is made ready again where passes of their own need it, so that not one of each finding is kept.
+        let again = tops.iter().filter(|_| opaque || options.faithfulness).map(|(_, top)| &top.frame);
+        let tensors = self.tensors(study, pack, options, again);
         let engine = self.engine(pack)?;
         // One occlusion gives the maps of all labels, and most often one frame is the best of several.
         let mut occluded: HashMap<FrameRef, Vec<Explanation>> = HashMap::new();
         let labels = pack.manifest.findings.len();
-        for (index, top) in best.of_finding.into_iter().enumerate() {
-            let Some(top) = top else { continue };
+        for (index, Top { frame, map, .. }) in tops {
             let (label, side) = (index % labels, reading.sides.groups()[index / labels]);
-            if opaque && !occluded.contains_key(&top.frame) {
-                occluded.insert(top.frame.clone(), explain::occlusion(engine, &top.tensor)?);
+            let tensor = tensors.get(&frame);
+            if let Some(tensor) = tensor.filter(|_| opaque && !occluded.contains_key(&frame)) {
+                occluded.insert(frame.clone(), explain::occlusion(engine, tensor)?);
             }
-            let of_frame = occluded.get(&top.frame).and_then(|maps| maps.get(label)).cloned();
-            let Some(map) = top.map.or(of_frame) else { continue };
-            let faithfulness = if options.faithfulness {
-                Some(faithfulness::deletion(engine, &top.tensor, &map, label)?)
-            } else {
-                None
+            let of_frame = occluded.get(&frame).and_then(|maps| maps.get(label)).cloned();
+            let Some(map) = map.or(of_frame) else { continue };
+            let faithfulness = match tensor.filter(|_| options.faithfulness) {
+                Some(tensor) => Some(faithfulness::deletion(engine, tensor, &map, label)?),
+                None => None,
             };
-            let area = area(pack, &study.images[top.frame.image]);
-            reading.explanations.push(FrameExplanation { frame: top.frame, side, map, area, faithfulness });
+            let area = area(pack, &study.images[frame.image]);
+            reading.explanations.push(FrameExplanation { frame, side, map, area, faithfulness });
         }
         reading.spent.explain += started.elapsed();
         Ok(())
+    }
+}
+
+impl Reader {
+    /// Tensors of frames; one that cannot be decoded any more has none.
+    fn tensors<'a>(
+        &mut self,
+        study: &Study,
+        pack: &Pack,
+        options: Options,
+        frames: impl Iterator<Item = &'a FrameRef>,
+    ) -> HashMap<FrameRef, Tensor> {
+        let distinct: HashSet<FrameRef> = frames.cloned().collect();
+        let distinct: Vec<FrameRef> = distinct.into_iter().collect();
+        let ready = Frames::new(study, pack, &self.limits, options, &mut self.codec).batch(&distinct);
+        ready.into_iter().filter_map(|r| Some((r.frame, r.outcome.ok()?.ok()?))).collect()
     }
 }
 
@@ -376,80 +424,6 @@ impl Drop for Reader {
     fn drop(&mut self) {
         for (_, thread) in self.coming.drain() {
             let _ = thread.join();
-        }
-    }
-}
-
-/// Runs frames that are ready through the graph.
-fn run_batch(
-    engine: &mut Engine,
-    ready: Vec<Ready>,
-    options: Options,
-    reading: &mut Reading,
-    best: &mut Best,
-) -> Result<(), ReadingError> {
-    let pack = Arc::clone(&reading.program.pack);
-    let (mut tensors, mut kept) = (Vec::with_capacity(ready.len()), Vec::with_capacity(ready.len()));
-    for Ready { frame, outcome, decode, preprocess } in ready {
-        reading.spent.decode += decode;
-        reading.spent.preprocess += preprocess;
-        match outcome {
-            Ok(Ok(tensor)) => {
-                tensors.push(tensor);
-                kept.push(frame);
-            }
-            Ok(Err(refused)) => reading.frames.push(FrameOutcome::refused(frame, refused)),
-            Err(why) => {
-                reading.warnings.push(why);
-                reading.unread.push(frame);
-            }
-        }
-    }
-    let started = Instant::now();
-    let outputs = engine.run(&tensors, options.explain)?;
-    reading.spent.inference += started.elapsed();
-    for ((frame, tensor), output) in kept.into_iter().zip(tensors).zip(outputs) {
-        let refused = stranger(&pack, &output);
-        if refused.is_none() {
-            best.consider(reading.sides.group_of(&frame), &frame, &tensor, &output);
-        }
-        let (out_of_distribution, logits) = (output.out_of_distribution, output.logits);
-        reading.frames.push(FrameOutcome { frame, out_of_distribution, logits, refused });
-    }
-    Ok(())
-}
-
-/// The frame with the highest logit of each finding: the one an explanation is about.
-struct Best {
-    labels: usize,
-    /// Label by label, for each side that is answered for.
-    of_finding: Vec<Option<Top>>,
-}
-
-struct Top {
-    logit: f64,
-    frame: FrameRef,
-    tensor: Tensor,
-    map: Option<Explanation>,
-}
-
-impl Best {
-    fn new(labels: usize, sides: usize) -> Self {
-        Self { labels, of_finding: (0..labels * sides).map(|_| None).collect() }
-    }
-
-    fn consider(&mut self, side: usize, frame: &FrameRef, tensor: &Tensor, output: &ImageOutput) {
-        let own = &mut self.of_finding[side * self.labels..][..self.labels];
-        for (label, slot) in own.iter_mut().enumerate() {
-            let logit = output.logits[label];
-            if slot.as_ref().is_none_or(|top| logit > top.logit) {
-                *slot = Some(Top {
-                    logit,
-                    frame: frame.clone(),
-                    tensor: tensor.clone(),
-                    map: output.explanations.get(label).cloned(),
-                });
-            }
         }
     }
 }

@@ -1,18 +1,18 @@
 //! Reading whole slides: find the tissue, read its tiles at the level that fits while others are in inference, join them to one answer.
 //!
-//! Nothing of a slide is ever in memory whole: threads read tiles and make tensors of them, a bounded queue leads to the graph, and
-//! what remains of a tile are its logits. `plan` says where tiles lie, `tissue` which of them are read.
+//! Nothing of a slide is ever in memory whole: each thread reads a few tiles, makes tensors of them and runs them, and what remains of a
+//! tile are its logits. `plan` says where tiles lie, `tissue` which of them are read.
 
 mod files;
 mod plan;
 mod tissue;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use overread_dicom::read::{self, CodecHost, Opened, ReadError, Slide, SlideView};
+use overread_dicom::read::{self, Opened, ReadError, Slide, SlideView};
 use overread_domain::{Decision, Explanation, GridSize, ImageGrid, NotAssessed, Region, ValueKind, sentence};
 use overread_infer::manifest::{CalibratedOn, SlideUse};
 use overread_infer::{Engine, InferError, Pack, Tensor, quality};
@@ -25,8 +25,8 @@ use crate::reader::{
 use plan::Plan;
 use tissue::Shrunk;
 
-/// Tiles that one thread takes at a time: neighbours in a row, which share what is decoded for them.
-const RUN: usize = 16;
+/// Side of a block of tiles that one thread takes at a time.
+const BLOCK: u32 = 8;
 
 /// What a slide came to, tile by tile.
 #[derive(Clone, Debug)]
@@ -75,7 +75,6 @@ impl Reader {
     ) -> Result<Reading, ReadingError> {
         let pack = Arc::clone(&program.pack);
         let Some(how) = pack.manifest.slides else { return Ok(reading) };
-        self.prepare(&pack);
         let mut refused = Vec::new();
         let slides = slides_of(study, program, &mut reading);
         for images in &slides {
@@ -123,7 +122,7 @@ impl Reader {
             Ok(plan) => plan,
             Err(refused) => return Ok(Err(refused)),
         };
-        let shrunk = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), tissue::cell(&plan));
+        let shrunk = Shrunk::of(&mut slide.view(&mut self.codec), slide.levels(), tissue::cell(&plan));
         let (places, overview) = match shrunk {
             Ok(shrunk) => (tissue::tiles(&shrunk, &plan), ImageGrid::of_rgb(shrunk.size, shrunk.bytes())),
             Err(e) => return Ok(Err(damaged(e))),
@@ -159,7 +158,7 @@ impl Reader {
         Slide::of_objects(objects)
     }
 
-    /// Reads tiles in several threads while the graph runs over those that are ready.
+    /// Reads tiles in several threads: while one reads, another is in inference.
     fn read_tiles(
         &mut self,
         slide: &Slide,
@@ -169,36 +168,24 @@ impl Reader {
         reading: &mut Reading,
         name: &str,
     ) -> Result<Vec<Tile>, ReadingError> {
-        let hosts: Vec<CodecHost> = (0..self.threads.max(1)).map(|_| self.codec.another()).collect();
-        let told = Arc::clone(&self.on_tiles);
-        let engine = self.engine(pack)?;
-        let runs: Vec<&[(u32, u32)]> =
-            places.chunk_by(|a, b| a.1 == b.1).flat_map(|row| row.chunks(RUN)).collect();
-        let next = AtomicUsize::new(0);
-        let (send, receive) = sync_channel(2 * Engine::BATCH);
-        let gathered = std::thread::scope(|scope| {
-            for host in hosts {
-                let (send, next, runs) = (send.clone(), &next, &runs);
-                scope.spawn(move || {
-                    let mut view = slide.view(host);
-                    while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if !send_run(&mut view, plan, run, pack, &send) {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(send);
-            gather(engine, pack, plan, &receive, &|done| told(done, places.len()))
-        })?;
-        let Gathered { mut tiles, spent, lost } = gathered;
-        reading.spent.decode += spent.decode;
-        reading.spent.preprocess += spent.preprocess;
-        reading.spent.inference += spent.inference;
-        if let Some((count, why)) = lost {
-            reading
-                .warnings
-                .push(format!("{name}: {count} of {} tiles could not be read: {why}", places.len()));
+        let (told, done) = (Arc::clone(&self.on_tiles), AtomicUsize::new(0));
+        let mut crew = self.crew(pack);
+        let parts = blocks(places);
+        let read = crew.each(&parts, |codec, engine, block| {
+            let part = Part::read(&mut slide.view(codec), engine, plan, block)?;
+            told(done.fetch_add(block.len(), Ordering::Relaxed) + block.len(), places.len());
+            Ok(part)
+        });
+        self.keep(pack, crew);
+        let (mut tiles, mut lost) = (Vec::with_capacity(places.len()), Vec::new());
+        for part in read? {
+            tiles.extend(part.tiles);
+            lost.extend(part.lost);
+            reading.spent.add(&part.spent);
+        }
+        if let Some(why) = lost.first() {
+            let (count, all) = (lost.len(), places.len());
+            reading.warnings.push(format!("{name}: {count} of {all} tiles could not be read: {why}"));
         }
         tiles.sort_by_key(|tile| (tile.place.1, tile.place.0));
         Ok(tiles)
@@ -217,7 +204,7 @@ impl Reader {
         let slide = self.open_slide(study, &levels_beside(study, image))?;
         let full = slide.levels()[0].size;
         let cell = (f64::from(full.columns.max(full.rows)) / f64::from(longest)).max(1.0);
-        let shrunk = Shrunk::of(&mut slide.view(self.codec.another()), slide.levels(), cell)?;
+        let shrunk = Shrunk::of(&mut slide.view(&mut self.codec), slide.levels(), cell)?;
         Ok(ImageGrid::of_rgb(shrunk.size, shrunk.bytes()))
     }
 }
@@ -260,84 +247,79 @@ fn levels_beside(study: &Study, image: usize) -> Vec<usize> {
     std::iter::once(image).chain(same).collect()
 }
 
-/// A tile on its way to the graph.
-struct Waiting {
-    place: (u32, u32),
-    outcome: Result<Result<Tensor, NotAssessed>, String>,
-    decode: Duration,
-    preprocess: Duration,
-}
-
-/// Reads tiles that lie side by side, in one piece; false when nobody waits for them any more.
-fn send_run(
-    view: &mut SlideView<'_>,
-    plan: &Plan,
-    run: &[(u32, u32)],
-    pack: &Pack,
-    send: &SyncSender<Waiting>,
-) -> bool {
-    for place in run {
-        let started = Instant::now();
-        let Region { left, top, size } = plan.tile_at_level(place.0, place.1);
-        let grid = view.region(plan.level, left, top, size);
-        let decode = started.elapsed();
-        let outcome = grid.map_err(|e| sentence(&e)).and_then(|grid| match quality::no_contrast(&grid) {
-            Some(objection) => Ok(Err(objection)),
-            None => pack.manifest.preprocessing.tensor(&grid).map(Ok).map_err(|e| sentence(&e)),
-        });
-        let preprocess = started.elapsed() - decode;
-        if send.send(Waiting { place: *place, outcome, decode, preprocess }).is_err() {
-            return false;
-        }
+/// Tiles in blocks: those of one share most of what is decoded for them, and threads share little.
+fn blocks(places: &[(u32, u32)]) -> Vec<Vec<(u32, u32)>> {
+    let mut blocks: BTreeMap<(u32, u32), Vec<(u32, u32)>> = BTreeMap::new();
+    for (column, row) in places {
+        blocks.entry((row / BLOCK, column / BLOCK)).or_default().push((*column, *row));
     }
-    true
+    blocks.into_values().collect()
 }
 
-/// Tiles with their answers, in the order in which they came.
-struct Gathered {
+/// What became of a block.
+struct Part {
     tiles: Vec<Tile>,
+    /// Why tiles could not be read.
+    lost: Vec<String>,
     spent: Spent,
-    /// How many tiles could not be read, and why the first of them.
-    lost: Option<(usize, String)>,
 }
 
-fn gather(
-    engine: &mut Engine,
-    pack: &Pack,
-    plan: &Plan,
-    receive: &Receiver<Waiting>,
-    told: &dyn Fn(usize),
-) -> Result<Gathered, InferError> {
-    let mut gathered = Gathered { tiles: vec![], spent: Spent::default(), lost: None };
-    let mut batch: Vec<((u32, u32), Tensor)> = Vec::with_capacity(Engine::BATCH);
-    let tile = |place: (u32, u32), outcome| Tile { place, region: cut(plan, place), outcome };
-    loop {
-        let waiting = receive.recv();
-        let last = waiting.is_err();
-        if let Ok(Waiting { place, outcome, decode, preprocess }) = waiting {
-            gathered.spent.decode += decode;
-            gathered.spent.preprocess += preprocess;
-            match outcome {
-                Ok(Ok(tensor)) => batch.push((place, tensor)),
-                Ok(Err(refused)) => gathered.tiles.push(tile(place, Err(refused))),
-                Err(why) => gathered.lost.get_or_insert((0, why)).0 += 1,
+impl Part {
+    fn read(
+        view: &mut SlideView<'_>,
+        engine: &mut Engine,
+        plan: &Plan,
+        places: &[(u32, u32)],
+    ) -> Result<Self, InferError> {
+        let pack = Arc::clone(engine.pack());
+        let mut part = Self { tiles: vec![], lost: vec![], spent: Spent::default() };
+        for places in places.chunks(Engine::BATCH) {
+            let (mut kept, mut tensors) = (vec![], vec![]);
+            for place in places {
+                match part.tensor(view, plan, &pack, *place) {
+                    Ok(Ok(tensor)) => {
+                        kept.push(*place);
+                        tensors.push(tensor);
+                    }
+                    Ok(Err(refused)) => part.tiles.push(Tile::new(plan, *place, Err(refused))),
+                    Err(why) => part.lost.push(why),
+                }
             }
-        }
-        if batch.len() == Engine::BATCH || (last && !batch.is_empty()) {
-            let (places, tensors): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
             let started = Instant::now();
             let outputs = engine.run(&tensors, false)?;
-            gathered.spent.inference += started.elapsed();
-            let answered = places
-                .into_iter()
-                .zip(outputs)
-                .map(|(place, output)| tile(place, stranger(pack, &output).map_or(Ok(output.logits), Err)));
-            gathered.tiles.extend(answered);
-            told(gathered.tiles.len());
+            part.spent.inference += started.elapsed();
+            for (place, output) in kept.into_iter().zip(outputs) {
+                let outcome = stranger(&pack, &output).map_or(Ok(output.logits), Err);
+                part.tiles.push(Tile::new(plan, place, outcome));
+            }
         }
-        if last {
-            return Ok(gathered);
+        Ok(part)
+    }
+
+    fn tensor(
+        &mut self,
+        view: &mut SlideView<'_>,
+        plan: &Plan,
+        pack: &Pack,
+        place: (u32, u32),
+    ) -> Result<Result<Tensor, NotAssessed>, String> {
+        let started = Instant::now();
+        let Region { left, top, size } = plan.tile_at_level(place.0, place.1);
+        let grid = view.region(plan.level, left, top, size).map_err(|e| sentence(&e))?;
+        let decode = started.elapsed();
+        self.spent.decode += decode;
+        if let Some(objection) = quality::no_contrast(&grid) {
+            return Ok(Err(objection));
         }
+        let tensor = pack.manifest.preprocessing.tensor(&grid).map_err(|e| sentence(&e))?;
+        self.spent.preprocess += started.elapsed() - decode;
+        Ok(Ok(tensor))
+    }
+}
+
+impl Tile {
+    fn new(plan: &Plan, place: (u32, u32), outcome: Result<Vec<f64>, NotAssessed>) -> Self {
+        Self { place, region: cut(plan, place), outcome }
     }
 }
 

@@ -51,7 +51,7 @@ enum SlideSource {
 /// A slide that is being read by one thread.
 pub struct SlideView<'slide> {
     slide: &'slide Slide,
-    host: CodecHost,
+    host: &'slide mut CodecHost,
     /// Tiles as RGB, the latest last.
     cache: VecDeque<((usize, Part), Vec<u8>)>,
 }
@@ -93,7 +93,7 @@ impl Slide {
     }
 
     /// The slide for one thread.
-    pub fn view(&self, host: CodecHost) -> SlideView<'_> {
+    pub const fn view<'slide>(&'slide self, host: &'slide mut CodecHost) -> SlideView<'slide> {
         SlideView { slide: self, host, cache: VecDeque::new() }
     }
 }
@@ -118,7 +118,7 @@ impl SlideView<'_> {
             SlideSource::Objects(pyramid) => self.woven(pyramid, level, left, top, size)?,
             SlideSource::File(path) => {
                 let full = |n: u32| (f64::from(n) * of.downsample).round() as i64;
-                slides(&mut self.host)?.region(path, level, full(left), full(top), size)?
+                slides(self.host)?.region(path, level, full(left), full(top), size)?
             }
         };
         let millimetres = self.slide.microns_per_pixel.map(|m| m * of.downsample / 1e3);
@@ -165,7 +165,7 @@ impl SlideView<'_> {
                 self.cache.extend(entry);
             }
             None => {
-                let Some(rgb) = pyramid.decode(level, part, &mut self.host)? else { return Ok(None) };
+                let Some(rgb) = pyramid.decode(level, part, self.host)? else { return Ok(None) };
                 let most = (CACHE_BYTES / rgb.len().max(1)).max(1);
                 while self.cache.len() >= most {
                     self.cache.pop_front();
