@@ -41,7 +41,7 @@ impl Crew {
             let next = &next;
             let run = move |hand: &mut Hand| -> Result<Vec<(usize, R)>, InferError> {
                 let Hand { codec, engine } = hand;
-                let mut engine = match engine {
+                let engine = match engine {
                     Some(engine) => engine,
                     None => engine.insert(Engine::new(runtime, Arc::clone(pack), 1)?),
                 };
@@ -49,7 +49,7 @@ impl Crew {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(part) = parts.get(index) else { return Ok(done) };
-                    match work(codec, &mut engine, part) {
+                    match work(codec, engine, part) {
                         Ok(result) => done.push((index, result)),
                         Err(e) => {
                             // The others take nothing more.
