@@ -1,7 +1,7 @@
 """Make an INT8 graph of a pack, and say what it brings and costs beside the float one. The pack is left as it is.
 
 Static quantisation by ONNX Runtime (QDQ): weights symmetric and per channel, activations uint8. Ranges are taken from images of the training part; held-out images are
-answered for once by either graph. The head and the out-of-distribution model stay in float, outside the graph: what is compared is what `overread` would answer.
+answered for once by either graph. The head and the out-of-distribution model stay in float, outside the graph, as in `overread`.
 """
 
 import argparse
@@ -134,7 +134,7 @@ def difference(score, other, positive, group, rng):
 
 
 def by_case(program, images, logit):
-    """One row a case: the logits as the reader joins them, the labels, the groups. A case is a group, or an image."""
+    """One row a case: the logits as the reader joins them, the labels, the groups. A case is a group, or an image; refused images count, too."""
     if program.case == "file":
         return logit, images.label, images.group
     names = sorted(set(images.group))
@@ -217,7 +217,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", choices=QUANTISABLE)
     parser.add_argument("--data", required=True, help="holds a folder for each data set")
-    parser.add_argument("--pack", required=True, type=pathlib.Path)
+    parser.add_argument("--pack", required=True, type=pathlib.Path, help="the pack's folder; its held-out images must be those of the program's split")
     parser.add_argument("--out", required=True, type=pathlib.Path, help="the INT8 graph, an ONNX file")
     parser.add_argument("--images", type=int, default=256, help="training images that ranges are taken from (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=60, help="batches of %d that are timed with each graph (default: %%(default)s)" % BATCH)
