@@ -32,6 +32,11 @@ BATCH, REPLICATES = 4, 2000
 STRANGERS = 40  # images of each other program
 
 
+def evenly(items, most):
+    """At most so many, over the whole list: tables are sorted by label."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
+
+
 class Images:
     """Tensors of files as the pack's manifest prepares them."""
 
@@ -51,7 +56,7 @@ class Part(Images):
         where = HERE.parent / "cxr_pneumonia/split.csv" if program is CHESTS else HERE / f"splits/{program.name}.csv"
         split = {row["file"]: row for row in data.rows_of_file(where)}
         rows = [row for row in data.rows_of(program, folder) if split.get(row["file"], {}).get("split") == part]
-        rows = rows if most is None else rows[:: max(1, len(rows) // most)][:most]
+        rows = rows if most is None else evenly(rows, most)
         self.label = data.targets(program, rows).astype(bool)
         self.group = np.array([split[row["file"]].get("group") or split[row["file"]]["patient"] for row in rows])
         super().__init__(program, (pathlib.Path(folder) / program.data / row["file"] for row in rows), manifest)
@@ -60,7 +65,7 @@ class Part(Images):
 def strangers(program, folder, manifest):
     """Images of the other programs, which a pack must refuse."""
     paths = [pathlib.Path(folder) / other.data / file for other in PROGRAMS.values() if other.name != program.name
-             for file in sorted(f for f, (_, part) in data.read_split(other).items() if part in ("test", "fold0"))[::3][:STRANGERS]]
+             for file in evenly(sorted(f for f, (_, part) in data.read_split(other).items() if part in ("test", "fold0")), STRANGERS)]
     return Images(program, paths, manifest)
 
 
