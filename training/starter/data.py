@@ -37,10 +37,15 @@ def normalise(image):
     return np.ascontiguousarray(((image - MEAN) / STD).transpose(2, 0, 1), np.float32)
 
 
-def rows_of(program, data):
-    """Rows of labels.csv, in the order of the file."""
-    with open(pathlib.Path(data) / program.data / "labels.csv", newline="") as handle:
+def rows_of_file(path):
+    """Rows of a table, in the order of the file."""
+    with open(path, newline="") as handle:
         return list(csv.DictReader(handle))
+
+
+def rows_of(program, data):
+    """Rows of labels.csv."""
+    return rows_of_file(pathlib.Path(data) / program.data / "labels.csv")
 
 
 def targets(program, rows):
