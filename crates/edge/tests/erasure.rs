@@ -29,7 +29,12 @@ fn changed(sample: &Sample, name: &str, changes: &[&str]) -> Sample {
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    assert!(Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap().success());
+    // What was killed may still be closing its files: a copy from which one vanished is made again, from nothing.
+    wait_until("the data is copied", PATIENCE, || {
+        std::fs::remove_dir_all(to).unwrap();
+        std::fs::create_dir(to).unwrap();
+        Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap().success()
+    });
 }
 
 /// What a statement answers, the first column of each row; run beside the edge, or while it is closed.
