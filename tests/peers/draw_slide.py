@@ -1,6 +1,6 @@
 """Draws whole slides of tiles with known grey values: `full` or `sparse` (a folder of DICOM objects, a level each) or `tiff` (a pyramid for OpenSlide).
 
-    draw_slide.py KIND OUT MICRONS PLAN [torn | coarse | label]
+    draw_slide.py KIND OUT MICRONS PLAN [torn | shredded | coarse | label]
 
 A line of PLAN is a row of tiles of 200 x 200 pixels, MICRONS micrometres each: `.` is glass, a number the middle one of red, green and
 blue, which lie 10 apart so that the tile has colour. The last row is 160 pixels high. Levels: 1, 2, 4.
@@ -102,13 +102,14 @@ def tiff(out, microns, full, how):
             writer.write(level, tile=(STORED, STORED), photometric="rgb", compression="zlib", subfiletype=0 if step == 1 else 1, metadata=None, **resolution)
             if how == "coarse":
                 return
-    if how == "torn":
+    if how in ("torn", "shredded"):
         with tifffile.TiffFile(out) as slide:
             page = slide.pages[2]
-            offset, count = page.dataoffsets[0], page.databytecounts[0]
+            tiles = list(zip(page.dataoffsets, page.databytecounts))
         with open(out, "r+b") as file:
-            file.seek(offset)
-            file.write(b"\xa5" * count)
+            for offset, count in tiles if how == "shredded" else tiles[:1]:
+                file.seek(offset)
+                file.write(b"\xa5" * count)
 
 
 if __name__ == "__main__":

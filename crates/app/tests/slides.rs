@@ -127,6 +127,11 @@ fn slides_that_cannot_be_answered_say_why() {
     let coarse = read("tiff", "1000", PLAN, "coarse");
     assert_eq!(reason(&coarse), "magnification", "5 µm a pixel");
     assert!(coarse["reason"]["message"].as_str().unwrap().contains("5.000 µm"), "{coarse}");
+    assert_eq!(
+        reason(&read("tiff", MICRONS, PLAN, "shredded")),
+        "slide-unreadable",
+        "every tile of the level is torn"
+    );
     // Nothing but the finest level: it is read, and so is its overview.
     let single = read("tiff", MICRONS, PLAN, "coarse");
     assert_eq!(single["results"][0]["slides"][0]["read_at_microns_per_pixel"], 0.5);

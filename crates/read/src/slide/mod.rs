@@ -133,6 +133,11 @@ impl Reader {
             return Ok(Err(NotAssessed { code: "no-tissue".into(), message }));
         }
         let tiles = self.read_tiles(&slide, &plan, &places, pack, reading, name)?;
+        if tiles.is_empty() {
+            let message =
+                "none of the slide's tiles with tissue could be read; scan or export it again".to_owned();
+            return Ok(Err(NotAssessed { code: "slide-unreadable".into(), message }));
+        }
         let microns_per_pixel = slide.microns_per_pixel().unwrap_or_default();
         Ok(Ok(SlideMap {
             image,
@@ -214,6 +219,10 @@ fn slides_of(study: &Study, program: &Program, reading: &mut Reading) -> Vec<Vec
     let mut slides: Vec<Vec<usize>> = Vec::new();
     for (image, file) in study.images.iter().enumerate() {
         let refused = match program.accepts(file) {
+            Ok(()) if read::is_slide_label(&file.header) => NotAssessed {
+                code: "slide-label".into(),
+                message: "the label or overview of a slide, where a name may stand: it is never read".into(),
+            },
             Ok(()) if file.slide => {
                 let same = |s: &Vec<usize>| {
                     study.images[s[0]].header.series_instance_uid == file.header.series_instance_uid
@@ -233,7 +242,10 @@ fn slides_of(study: &Study, program: &Program, reading: &mut Reading) -> Vec<Vec
         reading.frames.push(FrameOutcome::refused(FrameRef { image, frame: 0 }, refused));
     }
     for slide in &mut slides {
-        slide.sort_by_key(|i| std::cmp::Reverse(study.images[*i].header.frames));
+        slide.sort_by_key(|i| {
+            let header = &study.images[*i].header;
+            std::cmp::Reverse(u64::from(header.frames) * u64::from(header.rows) * u64::from(header.columns))
+        });
     }
     slides
 }
