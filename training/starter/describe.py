@@ -38,6 +38,8 @@ ABOUT = {
         "data_source": "Borkowski et al. 2019, LC25000, CC BY 4.0",
         "data_licence": "CC-BY-4.0", "modalities": ["SM", "GM", "XC"], "body_parts": ["LUNG"],
         "statement": f"Tells which kind of tissue a tile from a lung resembles. {END}", "slides": {"tile_microns": 170, "calibrated_on": "tiles"}, "voi": "first-window-or-full-range",
+        "changelog": {"1.1.0": "reads whole slides in tiles; the network is the same",
+                      "1.2.0": "a network for 160 x 160 pixels, trained longer: half the work a tile, and a slide's level of 1 micrometre a pixel will do"},
         "findings": {
             "adenocarcinoma": (SCT, "254626006", "Adenocarcinoma of lung", LUNG), "squamous": (SCT, "254634000", "Squamous cell carcinoma of lung", LUNG),
             "benign": (OURS, "BENIGN-LUNG", "Benign lung tissue", LUNG)}},
@@ -80,9 +82,10 @@ def coded(scheme, value, meaning):
 def metadata(program):
     """The whole of configs/metadata.json, without what calibration adds."""
     about, (width, height) = ABOUT[program.name], program.size
+    changelog = {"1.0.0": "first release"} | about.get("changelog", {})
     channel = {str(i): name for i, name in enumerate(program.labels)}
     return {
-        "version": "1.0.0", "changelog": {"1.0.0": "first release"}, "monai_version": "1.4.0", "pytorch_version": "2.15.0", "numpy_version": "1.26.4",
+        "version": list(changelog)[-1], "changelog": changelog, "monai_version": "1.4.0", "pytorch_version": "2.15.0", "numpy_version": "1.26.4",
         "task": about["task"], "description": f"EfficientNet-Lite0 fine-tuned from ImageNet weights. {about['task']}.",
         "authors": "Overread", "copyright": "The Overread authors; see LICENSE", "data_source": about["data_source"], "intended_use": END,
         "network_data_format": {

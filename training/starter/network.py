@@ -13,13 +13,13 @@ from torch.nn import functional
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "cxr_pneumonia"))
 import model as lite  # noqa: E402
 
-FROZEN = 3  # blocks that are not trained
+FROZEN = 3  # lowest blocks that are not trained unless said
 
 
 class Network(nn.Module):
     """Backbone and one linear output a finding."""
 
-    def __init__(self, channels, findings):
+    def __init__(self, channels, findings, frozen=FROZEN):
         super().__init__()
         base = lite.Lite0()
         self._conv_stem, self._bn0 = lite.SameConv(channels, lite.STEM, 3, 2), base._bn0
@@ -27,25 +27,20 @@ class Network(nn.Module):
         self.dropout, self.head = nn.Dropout(0.25), nn.Linear(lite.WIDTH, findings)
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, -1.0)
-        for part in self.frozen():
+        self.frozen = [self._conv_stem, self._bn0, *self._blocks[:frozen]] if frozen >= 0 else []
+        for part in self.frozen:
             part.requires_grad_(False)
-
-    def frozen(self):
-        return [self._conv_stem, self._bn0, *self._blocks[:FROZEN]]
 
     def train(self, mode=True):
         """Frozen layers keep their batch statistics."""
         super().train(mode)
-        for part in self.frozen():
+        for part in self.frozen:
             part.eval()
         return self
 
     def features(self, x):
-        with torch.no_grad():
-            x = functional.relu6(self._bn0(self._conv_stem(x)), inplace=True)
-            for block in self._blocks[:FROZEN]:
-                x = block(x)
-        for block in self._blocks[FROZEN:]:
+        x = functional.relu6(self._bn0(self._conv_stem(x)), inplace=True)
+        for block in self._blocks:
             x = block(x)
         return functional.relu6(self._bn1(self._conv_head(x)), inplace=True)
 

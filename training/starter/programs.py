@@ -13,7 +13,7 @@ class Program:
     size: tuple                     # width and height of the network's input
     small: tuple                    # the same for the first half of the training
     channels: int                   # 1: grey (ITU-R 601 luma); 3: red, green, blue
-    minutes: float                  # processor time of the training
+    images: int                     # drawn in the training
     group: str = ""                 # column that says whose image it is; "": clusters of near-identical images
     case: str = "file"              # column that says which images are answered together
     folds: int = 0                  # cross-validation by group; 0: one split into train, calibration and test
@@ -35,22 +35,22 @@ class Program:
 PROGRAMS = {p.name: p for p in (
     Program("lung-histology", "lung_histology",
             {"adenocarcinoma": "label:lung_aca", "squamous": "label:lung_scc", "benign": "label:lung_n"},
-            (224, 224), (160, 160), 3, 8, group="group", case="group", over="mean-logit", turn=180, mirror=(True, True), colour=0.6, stain=1.0, marks=False),
+            (160, 160), (112, 112), 3, 100_000, group="group", case="group", over="mean-logit", turn=180, mirror=(True, True), colour=0.6, stain=1.0, marks=False),
     Program("skin-lesion", "skin",
             {"melanoma": "label:melanoma", "seborrheic-keratosis": "label:seborrheic_keratosis", "nevus": "label:nevus"},
-            (224, 224), (160, 160), 3, 20, group="file", turn=180, zoom=(0.75, 1.35), mirror=(True, True), colour=0.5),
+            (224, 224), (160, 160), 3, 200_000, group="file", turn=180, zoom=(0.75, 1.35), mirror=(True, True), colour=0.5),
     Program("head-ct-haemorrhage", "head_ct_bleed",
             {"haemorrhage": "hemorrhage", "intraventricular": "intraventricular", "intraparenchymal": "intraparenchymal",
              "subarachnoid": "subarachnoid", "epidural": "epidural", "subdural": "subdural", "fracture": "fracture"},
-            (256, 256), (192, 192), 1, 7, group="patient", case="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.5), exposure=0.35, synthetic=0.35,
+            (256, 256), (192, 192), 1, 12_000, group="patient", case="patient", folds=3, over="top-mean-logit", top=3, turn=25, zoom=(0.8, 1.5), exposure=0.35, synthetic=0.35,
             back=0.5),
     Program("echo-regurgitation", "echo_regurgitation", {"AR": "label:AR", "MR": "label:MR", "PR": "label:PR", "TR": "label:TR"},
-            (256, 192), (192, 144), 3, 6, group="patient", case="clip", folds=3, over="mean-logit", turn=12, mirror=(False, False), colour=0.15, back=0.5,
+            (256, 192), (192, 144), 3, 9_000, group="patient", case="clip", folds=3, over="mean-logit", turn=12, mirror=(False, False), colour=0.15, back=0.5,
             research=True),
     Program("brain-mri-tumour", "brain_mri",
             {"glioma": "label:glioma", "meningioma": "label:meningioma", "pituitary": "label:pituitary", "no-tumour": "label:notumor"},
-            (224, 224), (160, 160), 1, 11, turn=20),
+            (224, 224), (160, 160), 1, 20_000, turn=20),
     Program("fundus", "fundus",
             {"diabetic-retinopathy": "diabetic_retinopathy", "amd": "amd", "glaucoma": "glaucoma", "cataract": "cataract", "myopia": "myopia"},
-            (288, 288), (224, 224), 3, 32, group="patient", turn=25, zoom=(0.88, 1.25), mirror=(True, True), colour=0.3, research=True),
+            (288, 288), (224, 224), 3, 150_000, group="patient", turn=25, zoom=(0.88, 1.25), mirror=(True, True), colour=0.3, research=True),
 )}

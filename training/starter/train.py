@@ -1,7 +1,7 @@
 """Fine-tune the ImageNet backbone for one program; checkpoint as it goes; resumable.
 
-The budget is processor time, so that a busy machine trains as much as an idle one. Learning rate and image size follow the
-share that is spent. The weights that are kept are an exponential moving average. No test image is looked at.
+The budget is a number of images. Learning rate and image size follow the share that was drawn; each step draws by the seed and its own number, whatever
+process draws it. The weights that are kept are an exponential moving average. No test image is looked at.
 """
 
 import argparse
@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from augment import augment
 from data import load, normalise, resize, targets
 from lesions import bleed
-from network import Network
+from network import FROZEN, Network
 from programs import PROGRAMS
 
 BATCH, PEAK, FLOOR, WARM, SMOOTHING, MIXUP = 32, 7e-4, 5e-6, 0.05, 0.03, 0.3
@@ -44,13 +45,12 @@ def rate(done):
 
 def smooth_into(average, model, step):
     """Exponential moving average of parameters and batch statistics."""
-    keep = min(0.99, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for old, new in zip(average.state_dict().values(), model.state_dict().values()):
-            if old.dtype.is_floating_point:
-                old.mul_(keep).add_(new, alpha=1 - keep)
-            else:
-                old.copy_(new)
+    pairs = list(zip(average.state_dict().values(), model.state_dict().values()))
+    smooth = [(old, new) for old, new in pairs if old.dtype.is_floating_point]
+    get_ema_multi_avg_fn(min(0.99, (1 + step) / (10 + step)))(*map(list, zip(*smooth)), None)
+    for old, new in pairs:
+        if not old.dtype.is_floating_point:
+            old.copy_(new)
 
 
 def draw(program, image, label, size, rng):
@@ -64,15 +64,35 @@ def draw(program, image, label, size, rng):
     return normalise(augment(image, size, rng, program)), label
 
 
-def predict(model, images, size):
+class Steps(torch.utils.data.Dataset):
+    """The batches of a training, each with its targets, by the number of the step."""
+
+    def __init__(self, program, rows, images, label, seed, steps):
+        self.program, self.images, self.seed, self.steps = program, images, seed, steps
+        self.weight, self.label = chances(rows, label), torch.from_numpy(label)
+
+    def __getitem__(self, step):
+        rng = np.random.default_rng([self.seed, step])
+        size = self.program.small if step < LARGE_FROM * self.steps else self.program.size
+        chosen = rng.choice(len(self.images), BATCH, p=self.weight)
+        drawn, found = zip(*(draw(self.program, self.images[i], self.label[i], size, rng) for i in chosen))
+        batch = torch.from_numpy(np.stack(drawn))
+        target = torch.stack(found) * (1 - 2 * SMOOTHING) + SMOOTHING
+        if rng.random() < 0.4:
+            share, order = float(rng.beta(MIXUP, MIXUP)), torch.from_numpy(rng.permutation(BATCH))
+            batch, target = batch * share + batch[order] * (1 - share), target * share + target[order] * (1 - share)
+        return batch.contiguous(memory_format=torch.channels_last), target
+
+
+def predict(model, images, size, device):
     """Logits of images without augmentation."""
     model.eval()
     out = []
     with torch.no_grad():
         for start in range(0, len(images), 32):
             batch = torch.from_numpy(np.stack([normalise(resize(image, size)) for image in images[start:start + 32]]))
-            out.append(model(batch.contiguous(memory_format=torch.channels_last)))
-    return torch.cat(out).numpy()
+            out.append(model(batch.contiguous(memory_format=torch.channels_last).to(device)))
+    return torch.cat(out).cpu().numpy()
 
 
 def aurocs(label, logit):
@@ -87,7 +107,10 @@ def main():
     parser.add_argument("--imagenet", required=True, help="efficientnet-lite0-57934424.pth")
     parser.add_argument("--run", required=True, help="folder for checkpoints")
     parser.add_argument("--without", help="a fold that is left out, and looked at at the end")
-    parser.add_argument("--minutes", type=float, help="processor time; the program's own unless said")
+    parser.add_argument("--images", type=int, help="how many are drawn; the program's own number unless said")
+    parser.add_argument("--frozen", type=int, default=FROZEN, help="lowest blocks that stay as ImageNet left them; with stem, unless -1")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -99,60 +122,50 @@ def main():
     run.mkdir(parents=True, exist_ok=True)
     parts = {f"fold{n}" for n in range(program.folds)} - {args.without} if program.folds else {"train"}
     rows, images = load(program, args.data, parts)
-    label = targets(program, rows)
-    weight, label = chances(rows, label), torch.from_numpy(label)
+    device, steps = torch.device(args.device), -(-(args.images or program.images) // BATCH)
 
-    model = Network(program.channels, len(program.labels))
+    model = Network(program.channels, len(program.labels), args.frozen)
     model.load_imagenet(args.imagenet)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW([{"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.03},
                                    {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}], lr=PEAK)
-    step, spent, last = 0, 0.0, run / "last.pt"
+    first, last = 0, run / "last.pt"
     if last.exists():
-        state = torch.load(last)
+        state = torch.load(last, map_location=device)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-        step, spent = state["step"], state["spent"]
-    budget = (args.minutes or program.minutes) * 60
-    clock, saved, losses = time.process_time(), spent, []
+        first = state["step"]
+    drawn = torch.utils.data.DataLoader(Steps(program, rows, images, targets(program, rows), args.seed, steps), batch_size=None, sampler=range(first, steps),
+                                        num_workers=args.workers, prefetch_factor=8 if args.workers else None, pin_memory=device.type == "cuda")
+    clock, since, losses = time.monotonic(), first, []
     model.train()
-    while spent < budget:
-        rng = np.random.default_rng([args.seed, step])
-        size = program.small if spent / budget < LARGE_FROM else program.size
-        chosen = rng.choice(len(rows), BATCH, p=weight)
-        drawn, found = zip(*(draw(program, images[i], label[i], size, rng) for i in chosen))
-        batch = torch.from_numpy(np.stack(drawn))
-        target = torch.stack(found) * (1 - 2 * SMOOTHING) + SMOOTHING
-        if rng.random() < 0.4:
-            share, order = float(rng.beta(MIXUP, MIXUP)), torch.from_numpy(rng.permutation(BATCH))
-            batch, target = batch * share + batch[order] * (1 - share), target * share + target[order] * (1 - share)
+    for step, (batch, target) in enumerate(drawn, first):
         for group in optimiser.param_groups:
-            group["lr"] = rate(spent / budget)
-        loss = functional.binary_cross_entropy_with_logits(model(batch.contiguous(memory_format=torch.channels_last)), target)
+            group["lr"] = rate(step / steps)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+            logits = model(batch.to(device, non_blocking=True))
+        loss = functional.binary_cross_entropy_with_logits(logits.float(), target.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 5.0)
         optimiser.step()
-        step += 1
-        smooth_into(average, model, step)
-        losses.append(loss.item())
-        now = time.process_time()
-        spent, clock = spent + now - clock, now
-        if spent - saved > SAVE_EVERY or spent >= budget:
-            print(json.dumps({"step": step, "spent_s": round(spent), "size": size, "loss": round(float(np.mean(losses)), 4),
-                              "images_a_second": round(len(losses) * BATCH / (spent - saved), 1)}), flush=True)
-            torch.save({"model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
-                        "step": step, "spent": spent}, run / "next.pt")
+        smooth_into(average, model, step + 1)
+        losses.append(loss.detach())
+        now = time.monotonic()
+        if now - clock > SAVE_EVERY or step + 1 == steps:
+            print(json.dumps({"step": step + 1, "of": steps, "loss": round(float(torch.stack(losses).mean()), 4),
+                              "images_a_second": round((step + 1 - since) * BATCH / (now - clock), 1)}), flush=True)
+            torch.save({"model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, run / "next.pt")
             (run / "next.pt").replace(last)
-            saved, losses = spent, []
-    torch.save(average.state_dict(), run / "final.pt")
+            clock, since, losses = now, step + 1, []
+    torch.save({key: value.cpu() for key, value in average.state_dict().items()}, run / "final.pt")
     seen = {args.without} if args.without else {"calibration"}
     if args.without or not program.folds:
         rows, images = load(program, args.data, seen)
-        print(json.dumps({"looked_at": sorted(seen), "images": len(rows), "auroc": dict(zip(program.labels, aurocs(targets(program, rows), predict(average, images, program.size))))}))
+        print(json.dumps({"looked_at": sorted(seen), "images": len(rows), "auroc": dict(zip(program.labels, aurocs(targets(program, rows), predict(average, images, program.size, device))))}))
 
 
 if __name__ == "__main__":

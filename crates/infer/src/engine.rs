@@ -128,7 +128,10 @@ fn joined(tensors: &[Tensor], layout: Layout) -> ([usize; 4], Cow<'_, [f32]>) {
             let shape = [tensors.len(), channels, height, width];
             match tensors {
                 [one] => (shape, Cow::Borrowed(&one.values)),
-                many => (shape, many.iter().flat_map(|t| t.values.iter().copied()).collect()),
+                many => {
+                    let parts: Vec<&[f32]> = many.iter().map(|t| t.values.as_slice()).collect();
+                    (shape, Cow::Owned(parts.concat()))
+                }
             }
         }
         Layout::Nhwc => {

@@ -29,6 +29,11 @@ impl Crew {
         Self { runtime, pack, hands: (0..threads.max(1)).map(hand).collect() }
     }
 
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.hands.len()
+    }
+
     /// Does `work` on each part, the next part by the next thread that is free, and gives what came of them in their order. The first
     /// failure ends it.
     pub(crate) fn each<P: Sync, R: Send>(

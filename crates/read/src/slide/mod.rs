@@ -25,8 +25,10 @@ use crate::reader::{
 use plan::Plan;
 use tissue::Shrunk;
 
-/// Side of a block of tiles that one thread takes at a time.
+/// Longest side of a block of tiles that one thread takes at a time, and how many blocks each thread gets at least where there are tiles enough:
+/// while the last one is read the other threads have nothing to do.
 const BLOCK: u32 = 8;
+const BLOCKS_A_THREAD: usize = 16;
 
 /// What a slide came to, tile by tile.
 #[derive(Clone, Debug)]
@@ -175,7 +177,7 @@ impl Reader {
     ) -> Result<Vec<Tile>, ReadingError> {
         let (told, done) = (Arc::clone(&self.on_tiles), AtomicUsize::new(0));
         let mut crew = self.crew(pack);
-        let parts = blocks(places);
+        let parts = blocks(places, block_side(places.len(), crew.threads()));
         let read = crew.each(&parts, |codec, engine, block| {
             let part = Part::read(&mut slide.view(codec), engine, plan, block)?;
             told(done.fetch_add(block.len(), Ordering::Relaxed) + block.len(), places.len());
@@ -259,13 +261,18 @@ fn levels_beside(study: &Study, image: usize) -> Vec<usize> {
     std::iter::once(image).chain(same).collect()
 }
 
-/// Tiles in blocks: those of one share most of what is decoded for them, and threads share little.
-fn blocks(places: &[(u32, u32)]) -> Vec<Vec<(u32, u32)>> {
+/// Tiles in square blocks: those of one share most of what is decoded for them, and threads share little.
+fn blocks(places: &[(u32, u32)], side: u32) -> Vec<Vec<(u32, u32)>> {
     let mut blocks: BTreeMap<(u32, u32), Vec<(u32, u32)>> = BTreeMap::new();
     for (column, row) in places {
-        blocks.entry((row / BLOCK, column / BLOCK)).or_default().push((*column, *row));
+        blocks.entry((row / side, column / side)).or_default().push((*column, *row));
     }
     blocks.into_values().collect()
+}
+
+/// Side of the blocks of so many tiles.
+fn block_side(tiles: usize, threads: usize) -> u32 {
+    (1..BLOCK).find(|side| (side + 1).pow(2) as usize * threads * BLOCKS_A_THREAD > tiles).unwrap_or(BLOCK)
 }
 
 /// What became of a block.
