@@ -30,7 +30,7 @@ impl Crew {
     }
 
     /// How many threads there are.
-    pub(crate) fn threads(&self) -> usize {
+    pub(crate) const fn threads(&self) -> usize {
         self.hands.len()
     }
 
