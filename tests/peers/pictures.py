@@ -90,7 +90,7 @@ def check(picture, image):
     for word in (b"Exif", b"CANARY maker", b"CANARY artist", b"CANARY comment", b"CANARY 20", b"2020:02:02", b"20200202"):
         assert word not in kept, (picture, word)
     keywords = ("SOPClassUID", "Modality", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber")
-    keywords += ("StudyDescription", "BodyPartExamined", "ImageLaterality", "InstanceNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    keywords += ("StudyDescription", "BodyPartExamined", "BurnedInAnnotation", "ImageLaterality", "InstanceNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     return {keyword: str(data.get(keyword, "")) for keyword in keywords}
 
 

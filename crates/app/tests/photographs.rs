@@ -9,6 +9,7 @@ use overread_testkit::http::{Answer, request};
 use overread_testkit::tools::{dciodvfy_errors, python, sample};
 use serde_json::Value;
 use support::edge::Edge;
+use support::form::{form, upload};
 
 const EYE: [(&str, &str); 2] = [("kind", "eye"), ("laterality", "R")];
 const GOOD: [&str; 11] = [
@@ -54,8 +55,7 @@ impl Desk {
     }
 
     fn post(&self, body: &[u8]) -> Answer {
-        let kind = [("content-type", "multipart/form-data; boundary=edge")];
-        request("POST", &format!("{}/api/v1/photographs", self.edge.address), &kind, body).unwrap()
+        upload(&self.edge.address, body)
     }
 
     /// Fetches the images of an answer.
@@ -94,19 +94,6 @@ impl Desk {
     fn staged(&self) -> usize {
         std::fs::read_dir(self.edge.overread.folder().join("edge/staging")).unwrap().count()
     }
-}
-
-fn form(parts: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (name, content) in parts {
-        let file = if *name == "picture" { "; filename=\"CANARY name.bin\"" } else { "" };
-        let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n");
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(content);
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(b"--edge--\r\n");
-    body
 }
 
 #[test]
@@ -164,6 +151,7 @@ fn fields_become_the_header() {
         ("patient_sex", "M"),
         ("accession_number", "A7"),
         ("study_description", "Fundus, both visits"),
+        ("nothing_burned_in", "true"),
     ];
     let answer = desk.send(&["turned-6.jpg"], &fields);
     assert_eq!(answer.status, 201, "{}", answer.text());
@@ -176,6 +164,7 @@ fn fields_become_the_header() {
         ("AccessionNumber", "A7"),
         ("StudyDescription", "Fundus, both visits"),
         ("BodyPartExamined", "EYE"),
+        ("BurnedInAnnotation", "NO"),
     ] {
         assert_eq!(header[keyword], text);
     }
@@ -246,7 +235,7 @@ fn wrong_fields_are_named_and_their_values_are_not() {
     let desk = Desk::new();
     let secret = "CANARY^Value";
     let skin = ("kind", "skin");
-    let cases: [(&[(&str, &str)], &str); 17] = [
+    let cases: [(&[(&str, &str)], &str); 18] = [
         (&[("name", secret)], "none of picture, kind"),
         (&[], "kind: say"),
         (&[("kind", secret)], "kind: eye"),
@@ -262,6 +251,7 @@ fn wrong_fields_are_named_and_their_values_are_not() {
         (&[skin, ("pixel_spacing_mm", "1")], "pixel_spacing_mm: for a fundus"),
         (&[skin, ("view", "PA")], "view: for a radiograph"),
         (&[skin, ("patient_sex", secret)], "patient_sex: one of"),
+        (&[skin, ("nothing_burned_in", secret)], "nothing_burned_in: one of"),
         (&[skin, ("patient_birth_date", "1970-01-02 CANARY")], "Patient's Birth Date"),
         (&[skin, ("accession_number", "CANARY 1234567890123")], "Accession Number"),
     ];

@@ -6,7 +6,7 @@ use dicom_core::value::{DataSetSequence, PrimitiveValue};
 use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use overread_domain::Uid;
+use overread_domain::{Laterality, Uid};
 
 use crate::allow::{Entry, OBJECT, Rule};
 use crate::engine::statement::{FACES, Pixels};
@@ -30,7 +30,7 @@ fn method(about: &About) -> Vec<String> {
     method.into_iter().map(str::to_owned).collect()
 }
 
-/// What is known about the pixels that go with a minimal object.
+/// What is known about the original and the pixels that go with its minimal object.
 #[derive(Clone, Copy)]
 pub(crate) struct About {
     pub(crate) frames: u32,
@@ -38,6 +38,8 @@ pub(crate) struct About {
     pub(crate) pixels: Pixels,
     /// A face can be rendered from its volume.
     pub(crate) face: bool,
+    /// The side of the body, wherever the original states it.
+    pub(crate) side: Option<Laterality>,
 }
 
 /// Type 2 attributes of modules that every image has: empty, because they tell who, where or when.
@@ -82,11 +84,28 @@ pub(crate) fn minimal(original: &InMemDicomObject, uids: &Uids, about: &About) -
         uid(tags::FRAME_OF_REFERENCE_UID, frame_of_reference);
         object.put(DataElement::new(tags::POSITION_REFERENCE_INDICATOR, VR::LO, PrimitiveValue::Empty));
     }
+    state_side(&mut object, about.side);
     if original.get(tags::NUMBER_OF_FRAMES).is_some() {
         object.put(strings(tags::NUMBER_OF_FRAMES, VR::IS, vec![about.frames.to_string()]));
     }
     statement(&mut object, about);
     object
+}
+
+/// Image Laterality (0020,0062) where the original states its side by its anatomic region alone, which does not leave.
+fn state_side(object: &mut InMemDicomObject, side: Option<Laterality>) {
+    let stated = [tags::IMAGE_LATERALITY, tags::LATERALITY]
+        .iter()
+        .any(|tag| object.get(*tag).is_some_and(|e| !e.is_empty()));
+    let word = match side {
+        Some(Laterality::Left) => "L",
+        Some(Laterality::Right) => "R",
+        Some(Laterality::Both) => "B",
+        Some(Laterality::Unpaired) | None => return,
+    };
+    if !stated {
+        object.put(strings(tags::IMAGE_LATERALITY, VR::CS, vec![word.into()]));
+    }
 }
 
 /// What the object says of itself (PS3.3 §C.7.1.1, §C.12.1).
@@ -216,6 +235,22 @@ mod tests {
     #[test]
     fn the_list_names_nothing_twice_nothing_private_and_nothing_of_the_patient() {
         check(OBJECT, 0);
+    }
+
+    #[test]
+    fn the_side_of_an_anatomic_region_is_stated_where_no_other_is() {
+        let side = |stated: Option<&str>, side| {
+            let mut object = InMemDicomObject::new_empty();
+            if let Some(stated) = stated {
+                object.put(DataElement::new(tags::LATERALITY, VR::CS, PrimitiveValue::from(stated)));
+            }
+            state_side(&mut object, side);
+            object.get(tags::IMAGE_LATERALITY).map(|e| e.to_str().unwrap().into_owned())
+        };
+        assert_eq!(side(None, Some(Laterality::Left)).as_deref(), Some("L"));
+        assert_eq!(side(Some(""), Some(Laterality::Right)).as_deref(), Some("R"));
+        assert_eq!(side(Some("R"), Some(Laterality::Right)), None);
+        assert_eq!(side(None, None), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 use overread_dicom::read::{DicomFile, Limits, Opened, open};
-use overread_domain::{ContentHash, Uid};
+use overread_domain::{ContentHash, Laterality, Uid};
 
 use crate::engine::statement::{self, Pixels};
 use crate::identity::{self, Words};
@@ -101,7 +101,8 @@ impl Pseudonymiser {
         let extent = file.pixel_data_extent()?;
         let uids = self.uids(original)?;
         let face = risk::shows_face(original, uids.class.as_str());
-        let about = About { frames: extent.frames, compressed: extent.length.is_none(), pixels, face };
+        let side = file.header().laterality.as_deref().and_then(Laterality::parse);
+        let about = About { frames: extent.frames, compressed: extent.length.is_none(), pixels, face, side };
         let object = minimal(original, &uids, &about);
         let mut head = part10::meta(&uids.class, &uids.instance, &extent.transfer_syntax)?;
         object

@@ -41,6 +41,7 @@ fn captures_come_first_and_the_report_names_them() {
         captures: &[capture("pneumonia", Some("pneumonia")), capture("image", None)],
         predecessors: std::slice::from_ref(&first),
         release: Release::Final,
+        caveats: &["Research use only."],
     };
     let make = || documents(&source, &algorithm(), &amended, stamp(), &filing).unwrap();
     let objects = make();
@@ -76,6 +77,7 @@ fn captures_of_one_label_would_be_one_object() {
         captures: &[capture("same", None), capture("same", None)],
         predecessors: &[],
         release: Release::Preliminary,
+        caveats: &[],
     };
     let error = documents(&source, &algorithm(), &identity(), stamp(), &filing).unwrap_err();
     assert!(matches!(error, WriteError::SameLabel { .. }), "{error}");

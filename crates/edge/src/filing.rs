@@ -252,12 +252,14 @@ impl<L: Link> Filing<L> {
         let replaced: Vec<_> = before.iter().filter(|p| p.is_report).map(|p| p.reference.clone()).collect();
         let captures: Vec<FiledCapture> =
             message.captures.iter().zip(pictures).map(|(told, (size, rgb))| filed(told, size, rgb)).collect();
+        let caveats: Vec<&str> = message.algorithm.caveats.iter().map(String::as_str).collect();
         let filing = filing::Filing {
             findings: &message.findings,
             not_assessed: message.not_assessed.as_ref(),
             captures: &captures,
             predecessors: &replaced,
             release: Release::Preliminary,
+            caveats: &caveats,
         };
         let made = filing::documents(source, &algorithm, &identity, stamp, &filing).map_err(write)?;
         // The report comes after its captures.

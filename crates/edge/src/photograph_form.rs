@@ -31,7 +31,7 @@ const REST_BYTES: u64 = 256 << 20;
 /// The name of a picture's field.
 const PICTURE: &str = "picture";
 /// The other fields.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "kind",
     "device",
     "pixel_spacing_mm",
@@ -44,6 +44,7 @@ const TEXTS: [&str; 12] = [
     "patient_sex",
     "accession_number",
     "study_description",
+    "nothing_burned_in",
 ];
 
 /// One study's photographs.
@@ -89,6 +90,10 @@ pub(crate) struct PhotographForm {
     /// Study Description. No patient's name.
     #[schema(nullable = false, max_length = 64)]
     study_description: Option<String>,
+    /// Whether somebody looked, and saw no text in the pictures that tells who the patient is (Burned In Annotation (0028,0301) NO). An image of an eye says
+    /// YES otherwise, and is quarantined where no text is found to remove.
+    #[schema(nullable = false)]
+    nothing_burned_in: Option<bool>,
 }
 
 /// The bytes of a picture file.
@@ -280,6 +285,8 @@ impl Form {
         header.accession = identified("accession_number");
         header.description = self.text("study_description").map(str::to_owned);
         header.view = self.text("view").map(str::to_owned);
+        let looked = one_of("nothing_burned_in", &["true", "false"])?;
+        header.burned_in = looked.filter(|answer| answer == "true").map(|_| false);
         if kind != Kind::Radiograph && header.view.is_some() {
             return Err(wrong("view", "for a radiograph alone"));
         }

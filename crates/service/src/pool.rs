@@ -162,6 +162,7 @@ fn algorithm(pack: &Pack) -> AlgorithmReference {
         version: pack.version.clone(),
         edition: pack.edition.clone(),
         manufacturer: "Overread".into(),
+        caveats: pack.manifest.caveats().into_iter().map(str::to_owned).collect(),
     }
 }
 

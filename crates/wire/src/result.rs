@@ -48,6 +48,9 @@ pub struct AlgorithmReference {
     pub edition: EditionId,
     /// Who made it.
     pub manufacturer: String,
+    /// What whoever looks at its answers must know of it, in sentences: that it is for research only, that it cannot tell strangers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caveats: Vec<String>,
 }
 
 /// A picture of why.
@@ -112,6 +115,7 @@ mod tests {
                 version: "1.0.0".into(),
                 edition: EditionId("ab".repeat(32)),
                 manufacturer: "Overread".into(),
+                caveats: vec![],
             },
             findings: vec![Finding {
                 label: "pneumonia".into(),
@@ -163,6 +167,14 @@ mod tests {
         assert_eq!(read, sided);
         assert_eq!(serde_json::to_string_pretty(&sided).unwrap(), golden.trim_end());
         assert_ne!(sided.digest(), self::message().digest());
+    }
+
+    #[test]
+    fn caveats_cross() {
+        let mut said = message();
+        said.algorithm.caveats = vec!["Research use only.".into()];
+        let read: ResultMessage = serde_json::from_str(&serde_json::to_string(&said).unwrap()).unwrap();
+        assert_eq!(read, said);
     }
 
     #[test]

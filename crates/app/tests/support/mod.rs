@@ -7,6 +7,7 @@
 )]
 
 pub mod edge;
+pub mod form;
 pub mod imports;
 pub mod site;
 

@@ -21,28 +21,33 @@ pub struct Site {
 }
 
 impl Site {
-    /// `stores` gives the lines for database and objects of a role.
+    /// `stores` gives the lines for database and objects of a role. Pixels leave as they are.
     pub fn start(stores: impl Fn(&str) -> String) -> Self {
+        Self::with(&[], |role| match role {
+            "edge" => format!("allow_burned_in = true\n{}", stores(role)),
+            _ => stores(role),
+        })
+    }
+
+    /// With environment variables and lines for each role; pixels leave as the gate lets them.
+    pub fn with(variables: &[(&str, &str)], lines: impl Fn(&str) -> String) -> Self {
         let orthanc = Orthanc::start();
         let (edge, service, dimse) = (free_port(), free_port(), free_port());
         let config = |folder: &Path| {
             format!(
-                "[edge]\nallow_burned_in = true\ndeid.recognizable_features = \"keep\"\ndata = \"{data}/edge\"\n{}\nmax_attempts = 50\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
+                "[edge]\ndeid.recognizable_features = \"keep\"\ndata = \"{data}/edge\"\n{}\nmax_attempts = 50\n[edge.http]\nbind = \"127.0.0.1:{edge}\"\n[edge.dimse]\nbind = \"127.0.0.1:{dimse}\"\n\
                  [edge.completion]\nquiet_seconds = 1.0\n[edge.destination.pacs]\nkind = \"dimse\"\nhost = \"127.0.0.1\"\nport = {}\nae_title = \"{}\"\n\
                  [service]\ndata = \"{data}/service\"\n{}\nmax_attempts = 10\n[service.http]\nbind = \"127.0.0.1:{service}\"\n",
-                stores("edge"),
+                lines("edge"),
                 orthanc.dicom_port(),
                 orthanc.title(),
-                stores("service"),
+                lines("service"),
                 data = folder.display(),
             )
         };
         let (edge, service) = (format!("http://127.0.0.1:{edge}"), format!("http://127.0.0.1:{service}"));
-        let overread = Overread::all(
-            Path::new(env!("CARGO_BIN_EXE_overread")),
-            &[edge.clone(), service.clone()],
-            config,
-        );
+        let binary = Path::new(env!("CARGO_BIN_EXE_overread"));
+        let overread = Overread::with("all", binary, &[edge.clone(), service.clone()], variables, config);
         orthanc.modality("overread", "OVERREAD", dimse, &json!({}));
         Self { orthanc, overread, edge, service, dimse, files: tempfile::tempdir().unwrap() }
     }

@@ -158,7 +158,7 @@ impl Header {
 }
 
 /// The side by which the image's anatomic region is modified (CID 244, or the codes of SNOMED RT for it).
-fn region_side(object: &InMemDicomObject) -> Option<String> {
+pub(crate) fn region_side(object: &InMemDicomObject) -> Option<String> {
     let region = values::item(object, tags::ANATOMIC_REGION_SEQUENCE)?;
     let modifiers = values::items(region, tags::ANATOMIC_REGION_MODIFIER_SEQUENCE);
     modifiers.iter().find_map(|modifier| match values::text(modifier, tags::CODE_VALUE)?.as_str() {

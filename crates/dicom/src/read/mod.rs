@@ -49,6 +49,7 @@ pub use error::{CodecFailure, ReadError};
 pub use extent::PixelExtent;
 pub use file::DicomFile;
 pub use header::Header;
+pub(crate) use header::region_side;
 pub use limits::Limits;
 pub use patient::PatientMark;
 pub use photo::PhotoFile;

@@ -1,17 +1,16 @@
 //! The picture of why, as a secondary capture: many viewers show no SR, every one shows this.
 
 use dicom_core::VR;
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_domain::GridSize;
 
 use super::WriteError;
-use super::codes::{self, code_item};
-use super::content::sop_item;
+use super::content::source_item;
 use super::elements::{DicomFile, put, put_items, put_many, put_pixels_u8, put_some};
-use super::identity::{Algorithm, Kind, ResultIdentity};
-use super::modules::{self, PixelModule, Series};
-use super::report::constant_uid;
+use super::identity::{Algorithm, ResultIdentity};
+use super::modules::{self, PixelModule};
+use super::object::{self, Kind};
 use super::source::{InstanceReference, SourceContext, SourceImage};
 use super::stamp::Stamp;
 use super::text::sanitised;
@@ -38,12 +37,7 @@ pub fn capture_reference(
     identity: &ResultIdentity,
     label: &str,
 ) -> InstanceReference {
-    let uid = |kind| identity.uid(source.study(), &algorithm.edition, kind);
-    InstanceReference {
-        series: uid(Kind::CaptureSeries),
-        class: constant_uid(uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
-        instance: uid(Kind::Capture(label)),
-    }
+    object::reference(source, algorithm, identity, Kind::Capture(label))
 }
 
 /// Makes a Secondary Capture Image (PS3.3 §A.8.1), in the study of the source and a series of its own.
@@ -62,19 +56,8 @@ pub fn secondary_capture(
     let GridSize { columns, rows } = capture.size;
     let pixels = PixelModule { columns, rows, rgb: true, bits_allocated: 8, bits_stored: 8 };
     pixels.check(capture.rgb.len())?;
-    let reference = capture_reference(source, algorithm, identity, capture.label);
-    let mut object = InMemDicomObject::new_empty();
-    modules::sop_common(&mut object, reference.class.as_str(), &reference.instance);
-    let stamp = modules::patient_and_study(&mut object, source, stamp);
-    let series = Series {
-        uid: reference.series,
-        modality: "OT",
-        number: 9500 + identity.case_version % 500,
-        description: format!("Overread {} explanation", identity.program),
-    };
-    modules::series_and_instance(&mut object, &series, capture.number, stamp);
-    modules::equipment(&mut object, algorithm);
-    modules::contributing_equipment(&mut object, algorithm, stamp);
+    let mut object =
+        object::begin(source, algorithm, identity, stamp, Kind::Capture(capture.label), capture.number);
     put(&mut object, tags::CONVERSION_TYPE, VR::CS, "WSD");
     derivation(&mut object, source, capture);
     pixels.put(&mut object);
@@ -121,11 +104,4 @@ fn body_part(object: &mut InMemDicomObject, images: &[SourceImage]) {
     put_some(object, tags::BODY_PART_EXAMINED, VR::CS, part);
     let side = common(images.iter().map(|i| i.laterality.as_deref()));
     modules::laterality(object, part, side);
-}
-
-fn source_item(image: &SourceImage) -> InMemDicomObject {
-    let mut item = sop_item(&image.reference);
-    let purpose = vec![code_item(&codes::SOURCE_IMAGE.into())];
-    put_items(&mut item, tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, purpose);
-    item
 }

@@ -6,9 +6,9 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_domain::{CodedConcept, Uid};
 
-use super::codes::{Code, code_item};
+use super::codes::{self, Code, code_item};
 use super::elements::{put, put_items};
-use super::source::InstanceReference;
+use super::source::{InstanceReference, SourceImage};
 use super::text::{decimal_string, sanitised};
 
 /// How an item relates to the one above it.
@@ -142,5 +142,13 @@ pub(crate) fn sop_item(image: &InstanceReference) -> InMemDicomObject {
     let mut item = InMemDicomObject::new_empty();
     put(&mut item, tags::REFERENCED_SOP_CLASS_UID, VR::UI, image.class.as_str());
     put(&mut item, tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, image.instance.as_str());
+    item
+}
+
+/// An item of Source Image Sequence (0008,2112).
+pub(crate) fn source_item(image: &SourceImage) -> InMemDicomObject {
+    let mut item = sop_item(&image.reference);
+    let purpose = vec![code_item(&codes::SOURCE_IMAGE.into())];
+    put_items(&mut item, tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, purpose);
     item
 }

@@ -38,6 +38,8 @@ pub struct Filing<'a> {
     pub predecessors: &'a [InstanceReference],
     /// Preliminary or final.
     pub release: Release,
+    /// Sentences about the reader, as [`Report::caveats`].
+    pub caveats: &'a [&'a str],
 }
 
 /// Makes the objects of a result as Part 10 files: its captures in their order, then the report that refers to them, so
@@ -78,7 +80,7 @@ pub fn documents(
         explanations: &explanations,
         predecessors: filing.predecessors,
         release: filing.release,
-        caveats: &[],
+        caveats: filing.caveats,
     };
     objects.push(filed(&structured_report(source, algorithm, identity, stamp, &report)?)?);
     Ok(objects)

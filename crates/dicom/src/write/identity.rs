@@ -32,32 +32,9 @@ pub struct ResultIdentity {
     pub case_version: u32,
 }
 
-/// What a UID is for; each kind has UIDs of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind<'a> {
-    ReportSeries,
-    Report,
-    CaptureSeries,
-    Capture(&'a str),
-    RejectionSeries,
-    Rejection,
-    MapSeries,
-    Map(&'a str),
-}
-
 impl ResultIdentity {
-    /// The UID of a series or an instance of this result.
-    pub(crate) fn uid(&self, study: &Uid, edition: &EditionId, kind: Kind<'_>) -> Uid {
-        let (name, label) = match kind {
-            Kind::ReportSeries => ("report-series", ""),
-            Kind::Report => ("report", ""),
-            Kind::CaptureSeries => ("capture-series", ""),
-            Kind::Capture(label) => ("capture", label),
-            Kind::RejectionSeries => ("rejection-series", ""),
-            Kind::Rejection => ("rejection", ""),
-            Kind::MapSeries => ("map-series", ""),
-            Kind::Map(label) => ("map", label),
-        };
+    /// The UID of a series or an instance of this result: each name of a kind, and each label, has its own.
+    pub(crate) fn uid(&self, study: &Uid, edition: &EditionId, name: &str, label: &str) -> Uid {
         let version = self.case_version.to_be_bytes();
         let study = study.as_str().as_bytes();
         let parts = [study, self.program.as_bytes(), edition.0.as_bytes(), &version, label.as_bytes()];
@@ -95,21 +72,15 @@ mod tests {
         let study = Uid::parse("1.2.3").unwrap();
         let edition = EditionId("aa".into());
         let one = ResultIdentity { program: "chest".into(), case_version: 1 };
-        let uid = |i: &ResultIdentity, s: &Uid, e: &EditionId, k| i.uid(s, e, k);
-        let base = uid(&one, &study, &edition, Kind::Report);
-        assert_eq!(base, uid(&one.clone(), &study, &edition, Kind::Report));
+        let base = one.uid(&study, &edition, "report", "");
+        assert_eq!(base, one.clone().uid(&study, &edition, "report", ""));
         let others = [
-            uid(&one, &Uid::parse("1.2.4").unwrap(), &edition, Kind::Report),
-            uid(&one, &study, &EditionId("ab".into()), Kind::Report),
-            uid(&ResultIdentity { case_version: 2, ..one.clone() }, &study, &edition, Kind::Report),
-            uid(&ResultIdentity { program: "ches".into(), ..one.clone() }, &study, &edition, Kind::Report),
-            uid(&one, &study, &edition, Kind::ReportSeries),
-            uid(&one, &study, &edition, Kind::Capture("")),
-            uid(&one, &study, &edition, Kind::Capture("pneumonia")),
-            uid(&one, &study, &edition, Kind::RejectionSeries),
-            uid(&one, &study, &edition, Kind::Rejection),
-            uid(&one, &study, &edition, Kind::MapSeries),
-            uid(&one, &study, &edition, Kind::Map("pneumonia")),
+            one.uid(&Uid::parse("1.2.4").unwrap(), &edition, "report", ""),
+            one.uid(&study, &EditionId("ab".into()), "report", ""),
+            ResultIdentity { case_version: 2, ..one.clone() }.uid(&study, &edition, "report", ""),
+            ResultIdentity { program: "ches".into(), ..one.clone() }.uid(&study, &edition, "report", ""),
+            one.uid(&study, &edition, "report-series", ""),
+            one.uid(&study, &edition, "report", "pneumonia"),
         ];
         let all: std::collections::HashSet<_> = others.iter().chain([&base]).collect();
         assert_eq!(all.len(), others.len() + 1);

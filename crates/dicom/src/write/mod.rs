@@ -5,7 +5,7 @@
 //! secondary capture beside it, [`filing`] makes both at once, [`rejection`] withdraws those of an earlier version;
 //! [`parametric_map`] makes the map of a finding over a slide, with [`plane`] for where it lies and [`specimen`] for what it is of;
 //! [`wrap`] and [`ophthalmic`] turn a plain picture into a DICOM image, [`photograph`] the file of one. Below them:
-//! [`codes`], [`anatomy`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
+//! `object` (what those of a result share), [`codes`], [`anatomy`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
 //!
 //! Writers are strict: what cannot be said validly is an error, or is left out where the standard
 //! allows that. Everything is written as explicit VR little endian, text as UTF-8 (`ISO_IR 192`).
@@ -19,6 +19,7 @@ mod elements;
 pub mod filing;
 pub mod identity;
 mod modules;
+mod object;
 pub mod ophthalmic;
 pub mod parametric_map;
 pub mod photograph;

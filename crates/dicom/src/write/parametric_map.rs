@@ -10,18 +10,18 @@
 
 use dicom_core::value::PrimitiveValue;
 use dicom_core::{DataElement, Tag, VR};
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_domain::{CodedConcept, GridSize, Uid, ValueKind};
 
 use super::WriteError;
 use super::codes::{self, code_item};
-use super::content::{Item, sop_item};
+use super::content::{Item, sop_item, source_item};
 use super::elements::{DicomFile, put, put_items, put_many, put_some, put_us};
-use super::identity::{Algorithm, Kind, ResultIdentity, derive};
-use super::modules::{self, Series};
+use super::identity::{Algorithm, ResultIdentity, derive};
+use super::modules;
+use super::object::{self, Kind};
 use super::plane::SlidePlane;
-use super::report::constant_uid;
 use super::source::{InstanceReference, SourceContext, SourceImage};
 use super::specimen::LossyCompression;
 use super::stamp::Stamp;
@@ -58,12 +58,7 @@ pub fn map_reference(
     identity: &ResultIdentity,
     label: &str,
 ) -> InstanceReference {
-    let uid = |kind| identity.uid(source.study(), &algorithm.edition, kind);
-    InstanceReference {
-        series: uid(Kind::MapSeries),
-        class: constant_uid(uids::PARAMETRIC_MAP_STORAGE),
-        instance: uid(Kind::Map(label)),
-    }
+    object::reference(source, algorithm, identity, Kind::Map(label))
 }
 
 /// Makes a Parametric Map (PS3.3 §A.75), in the study and the frame of reference of the source and a series of its own.
@@ -82,26 +77,14 @@ pub fn parametric_map(
     map: &ParametricMap<'_>,
 ) -> Result<DicomFile, WriteError> {
     check(map)?;
-    let reference = map_reference(source, algorithm, identity, map.label);
-    let mut object = InMemDicomObject::new_empty();
-    modules::sop_common(&mut object, reference.class.as_str(), &reference.instance);
-    let stamp = modules::patient_and_study(&mut object, source, stamp);
-    let series = Series {
-        uid: reference.series,
-        modality: "OT",
-        number: 10_500 + identity.case_version % 500,
-        description: format!("Overread {} map", identity.program),
-    };
-    modules::series_and_instance(&mut object, &series, map.number, stamp);
-    modules::equipment(&mut object, algorithm);
-    modules::contributing_equipment(&mut object, algorithm, stamp);
+    let mut object = object::begin(source, algorithm, identity, stamp, Kind::Map(map.label), map.number);
     body(&mut object, source);
     frame_of_reference(&mut object, source);
     derivation(&mut object, source, map);
     image(&mut object, map);
     let frames = Frames::of(map.size);
     matrix(&mut object, map, &frames);
-    dimensions(&mut object, &reference.instance);
+    dimensions(&mut object, &map_reference(source, algorithm, identity, map.label).instance);
     put_items(&mut object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared(source, map)]);
     let groups = frames.corners().enumerate().map(|(index, corner)| frames.group(&map.plane, index, corner));
     put_items(&mut object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, groups.collect());
@@ -181,13 +164,6 @@ fn derivation(object: &mut InMemDicomObject, source: &SourceContext, map: &Param
     };
     many(object, tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, |l| &l.ratio);
     many(object, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, |l| &l.method);
-}
-
-fn source_item(image: &SourceImage) -> InMemDicomObject {
-    let mut item = sop_item(&image.reference);
-    let purpose = vec![code_item(&codes::SOURCE_IMAGE.into())];
-    put_items(&mut item, tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, purpose);
-    item
 }
 
 fn referenced_series(images: &[SourceImage]) -> Vec<InMemDicomObject> {

@@ -9,14 +9,14 @@
 //! Description says the rest in words. An archive may be set to keep showing what was rejected for quality; the
 //! amended report also names its predecessor.
 
-use dicom_dictionary_std::{tags, uids};
-use dicom_object::InMemDicomObject;
+use dicom_dictionary_std::tags;
 
 use super::WriteError;
 use super::elements::{DicomFile, put_items};
-use super::identity::{Algorithm, Kind, ResultIdentity};
-use super::modules::{self, Series};
-use super::report::{constant_uid, evidence, request};
+use super::identity::{Algorithm, ResultIdentity};
+use super::modules;
+use super::object::{self, Kind};
+use super::report::{evidence, order};
 use super::source::{InstanceReference, SourceContext};
 use super::stamp::Stamp;
 use super::templates::tid_2010;
@@ -27,12 +27,7 @@ pub fn rejection_reference(
     algorithm: &Algorithm,
     identity: &ResultIdentity,
 ) -> InstanceReference {
-    let uid = |kind| identity.uid(source.study(), &algorithm.edition, kind);
-    InstanceReference {
-        series: uid(Kind::RejectionSeries),
-        class: constant_uid(uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE),
-        instance: uid(Kind::Rejection),
-    }
+    object::reference(source, algorithm, identity, Kind::Rejection)
 }
 
 /// Makes the note that withdraws the objects of an earlier version: Key Object Selection, TID 2010.
@@ -54,23 +49,8 @@ pub fn rejection_note(
     if withdrawn.is_empty() {
         return Err(WriteError::NothingWithdrawn);
     }
-    let reference = rejection_reference(source, algorithm, identity);
-    let mut object = InMemDicomObject::new_empty();
-    modules::sop_common(&mut object, reference.class.as_str(), &reference.instance);
-    let stamp = modules::patient_and_study(&mut object, source, stamp);
-    let series = Series {
-        uid: reference.series,
-        modality: "KO",
-        number: 10_000 + identity.case_version % 500,
-        description: format!("Overread {} withdrawal", identity.program),
-    };
-    modules::series_and_instance(&mut object, &series, 1, stamp);
-    put_items(&mut object, tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, vec![]);
-    modules::equipment(&mut object, algorithm);
-    modules::contributing_equipment(&mut object, algorithm, stamp);
-    if let Some(accession) = source.accession() {
-        put_items(&mut object, tags::REFERENCED_REQUEST_SEQUENCE, vec![request(source.study(), accession)]);
-    }
+    let mut object = object::begin(source, algorithm, identity, stamp, Kind::Rejection, 1);
+    order(&mut object, source);
     let items = evidence(source.study(), withdrawn.iter());
     put_items(&mut object, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, items);
     for element in tid_2010(algorithm, withdrawn, reason).into_dataset() {

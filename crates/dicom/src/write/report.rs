@@ -1,14 +1,15 @@
 //! The structured report of a result: Comprehensive 3D SR after IHE AI Results.
 
 use dicom_core::VR;
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use overread_domain::{Decision, Finding, NotAssessed, Uid};
 
 use super::content::sop_item;
 use super::elements::{DicomFile, put, put_items};
-use super::identity::{Algorithm, Kind, ResultIdentity};
-use super::modules::{self, Series};
+use super::identity::{Algorithm, ResultIdentity};
+use super::modules;
+use super::object::{self, Kind};
 use super::source::{InstanceReference, SourceContext};
 use super::stamp::Stamp;
 use super::templates::{Fill, tid_1500};
@@ -56,12 +57,7 @@ pub fn report_reference(
     algorithm: &Algorithm,
     identity: &ResultIdentity,
 ) -> InstanceReference {
-    let uid = |kind| identity.uid(source.study(), &algorithm.edition, kind);
-    InstanceReference {
-        series: uid(Kind::ReportSeries),
-        class: constant_uid(uids::COMPREHENSIVE3_DSR_STORAGE),
-        instance: uid(Kind::Report),
-    }
+    object::reference(source, algorithm, identity, Kind::Report)
 }
 
 /// Makes the report of a result: Comprehensive 3D SR, TID 1500, complete and unverified.
@@ -80,20 +76,7 @@ pub fn structured_report(
     report: &Report<'_>,
 ) -> Result<DicomFile, WriteError> {
     check(report)?;
-    let reference = report_reference(source, algorithm, identity);
-    let mut object = InMemDicomObject::new_empty();
-    modules::sop_common(&mut object, reference.class.as_str(), &reference.instance);
-    let stamp = modules::patient_and_study(&mut object, source, stamp);
-    let series = Series {
-        uid: reference.series,
-        modality: "SR",
-        number: 9000 + identity.case_version % 500,
-        description: format!("Overread {}", identity.program),
-    };
-    modules::series_and_instance(&mut object, &series, 1, stamp);
-    put_items(&mut object, tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, vec![]);
-    modules::equipment(&mut object, algorithm);
-    modules::contributing_equipment(&mut object, algorithm, stamp);
+    let mut object = object::begin(source, algorithm, identity, stamp, Kind::Report, 1);
     document_general(&mut object, source, algorithm, report);
     let fill = Fill { source, algorithm, identity, report };
     for element in tid_1500(&fill).into_dataset() {
@@ -132,9 +115,7 @@ fn document_general(
     put(object, tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
     put_items(object, tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, vec![]);
     put_items(object, tags::AUTHOR_OBSERVER_SEQUENCE, vec![author(algorithm)]);
-    if let Some(accession) = source.accession() {
-        put_items(object, tags::REFERENCED_REQUEST_SEQUENCE, vec![request(source.study(), accession)]);
-    }
+    order(object, source);
     if !report.predecessors.is_empty() {
         let items = evidence(source.study(), report.predecessors.iter());
         put_items(object, tags::PREDECESSOR_DOCUMENTS_SEQUENCE, items);
@@ -160,8 +141,15 @@ fn author(algorithm: &Algorithm) -> InMemDicomObject {
     item
 }
 
-/// Referenced Request Sequence: the order that the images were made for.
-pub(crate) fn request(study: &Uid, accession: &str) -> InMemDicomObject {
+/// The procedure step and the order that the images were made for (§C.17.1, §C.17.2), as far as they are known.
+pub(crate) fn order(object: &mut InMemDicomObject, source: &SourceContext) {
+    put_items(object, tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, vec![]);
+    if let Some(accession) = source.accession() {
+        put_items(object, tags::REFERENCED_REQUEST_SEQUENCE, vec![request(source.study(), accession)]);
+    }
+}
+
+fn request(study: &Uid, accession: &str) -> InMemDicomObject {
     let mut item = InMemDicomObject::new_empty();
     put(&mut item, tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
     put(&mut item, tags::ACCESSION_NUMBER, VR::SH, accession);
@@ -200,9 +188,4 @@ pub(crate) fn evidence<'a>(
     put_items(&mut item, tags::REFERENCED_SERIES_SEQUENCE, series.collect());
     put(&mut item, tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
     vec![item]
-}
-
-/// A UID of the standard's dictionary.
-pub(crate) fn constant_uid(uid: &'static str) -> Uid {
-    Uid::parse(uid).expect("a UID of the standard is a UID")
 }

@@ -10,6 +10,7 @@ use super::charset::text_of;
 use super::elements::put;
 use super::specimen::{LossyCompression, Slide, code_of};
 use super::text::{identifier, sanitised};
+use crate::read::region_side;
 
 /// A reference to an instance, with the hierarchy that SR evidence asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct SourceImage {
     pub columns: Option<u32>,
     /// Body Part Examined (0018,0015), where there is a valid one.
     pub body_part: Option<String>,
-    /// `L` or `R`, from Image Laterality (0020,0062) or Laterality (0020,0060).
+    /// `L` or `R`, from Image Laterality (0020,0062), Laterality (0020,0060) or the modifier of the anatomic region.
     pub laterality: Option<String>,
     /// Burned In Annotation (0028,0301), where the source says it.
     pub burned_in: Option<bool>,
@@ -237,6 +238,7 @@ fn image_of(object: &InMemDicomObject) -> Result<SourceImage, WriteError> {
         laterality: [tags::IMAGE_LATERALITY, tags::LATERALITY]
             .into_iter()
             .find_map(value)
+            .or_else(|| region_side(object))
             .filter(|l| matches!(l.as_str(), "L" | "R")),
         burned_in: match value(tags::BURNED_IN_ANNOTATION).as_deref() {
             Some("YES") => Some(true),

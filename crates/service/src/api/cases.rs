@@ -147,6 +147,8 @@ pub struct ReadingView {
     pub warnings: Vec<String>,
     /// Pictures: `GET /api/v1/cases/{id}/readings/{reading}/captures/{number}`, from 1.
     pub captures: Vec<CaptureView>,
+    /// What whoever looks at it must know of the pack: that it is for research only, that it cannot tell strangers.
+    pub caveats: Vec<String>,
     /// Where the time went.
     pub timings: Timings,
     /// When it was finished, in milliseconds since 1970.
@@ -334,6 +336,7 @@ fn reading(row: &AnyRow) -> Result<ReadingView, StoreError> {
         findings: record.findings.iter().map(FindingView::from).collect(),
         not_assessed: record.not_assessed.map(|n| ReasonView { code: n.code, message: n.message }),
         warnings: record.warnings,
+        caveats: record.algorithm.caveats,
         captures: captures.into_iter().enumerate().map(view).collect(),
         timings: serde_json::from_str(&text(7)?).map_err(&what)?,
         created_at: number(8)?,
