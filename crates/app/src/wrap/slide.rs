@@ -63,7 +63,8 @@ fn one(
         bar.set_position(done);
     };
     let wrap = SlideWrap { slide: &slide, header: &header, microns, limits: &limits };
-    let levels = wrap_slide(&wrap, folder, hosts, &told)?;
+    let levels = wrap_slide(&wrap, folder, hosts, &told)
+        .with_context(|| format!("wrapping it into {}", folder.display()))?;
     bar.finish_and_clear();
     table::remark(&format!("{} levels of the slide are in {}", levels.len(), folder.display()));
     Ok(())

@@ -102,7 +102,7 @@ pub enum SlideError {
     #[error("the DICOM image cannot be made")]
     Write(#[from] WriteError),
     /// The folder cannot be written to.
-    #[error("{doing} in the folder; see that it may be written to and has room")]
+    #[error("{doing} failed; see that the folder may be written to and has room")]
     Io {
         /// What was being done.
         doing: &'static str,

@@ -35,11 +35,11 @@ impl Tiles<'_> {
     ) -> Result<Vec<Vec<u8>>, SlideError> {
         let next = AtomicUsize::new(0);
         let run = |host: &mut CodecHost| -> Result<Vec<(usize, Vec<u8>)>, SlideError> {
-            let (mut view, mut done) = (self.slide.view(host), Vec::new());
+            let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tile) = wanted.get(index) else { return Ok(done) };
-                match self.jpeg(&mut view, *tile) {
+                match self.jpeg(host, *tile) {
                     Ok(jpeg) => done.push((index, jpeg)),
                     Err(e) => {
                         // The others take nothing more.
@@ -60,10 +60,11 @@ impl Tiles<'_> {
         Ok(done.into_iter().map(|(_, jpeg)| jpeg).collect())
     }
 
-    fn jpeg(&self, view: &mut SlideView<'_>, tile: u64) -> Result<Vec<u8>, SlideError> {
+    fn jpeg(&self, host: &mut CodecHost, tile: u64) -> Result<Vec<u8>, SlideError> {
         let across = u64::from(self.across);
         let (column, row) = ((tile % across) as u32 * TILE, (tile / across) as u32 * TILE);
-        let rgb = self.rgb(view, column, row);
+        // A view of its own for each tile: no tile shares anything that a view would keep.
+        let rgb = self.rgb(&mut self.slide.view(host), column, row);
         let rgb = rgb.map_err(|source| SlideError::Read { level: self.number, column, row, source })?;
         let mut jpeg = Vec::with_capacity(rgb.len() / 8);
         JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
