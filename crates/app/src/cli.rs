@@ -83,7 +83,7 @@ pub enum Command {
     Pack(PackCommand),
     /// De-identify DICOM files by a profile of PS3.15 Annex E.
     Deid(DeidArgs),
-    /// Wrap a picture (JPEG, PNG, TIFF, WebP) as a DICOM radiograph.
+    /// Wrap pictures (JPEG, PNG, TIFF, WebP) or whole slides (SVS, NDPI, MRXS, SCN, tiled TIFF) as DICOM.
     Wrap(WrapArgs),
     /// Print the JSON Schema of a result, or of a validation's record.
     Schema {
@@ -654,15 +654,18 @@ The manifest holds what neither graph nor bundle tells; without one the command 
     },
 }
 
-/// Wrap a grey picture as a DICOM radiograph without any patient: a DX image where the spacing at the detector is
-/// known, else a CR image, which asks for none.
+/// Wrap pictures as DICOM images without any patient. A radiograph becomes a DX image where the spacing at the detector is known, else a CR
+/// image, which asks for none; a slide of a scanner's own format becomes a whole slide of several resolutions, JPEG of quality 90, without its label and
+/// overview and without anything that the file says in words.
 #[derive(Args)]
 pub struct WrapArgs {
-    /// The pictures (JPEG, PNG, TIFF, WebP). Several become images of one study: two eyes, three photographs of one lesion.
+    /// The pictures (JPEG, PNG, TIFF, WebP) or slides (SVS, NDPI, MRXS, SCN, tiled TIFF). Several become images of one study: two eyes, three
+    /// photographs of one lesion, the slides of one block.
     #[arg(required = true, value_name = "PICTURE")]
     pub pictures: Vec<PathBuf>,
-    /// The DICOM file to write; of several pictures the folder for `1.dcm`, `2.dcm` and so on.
-    #[arg(long, value_name = "FILE")]
+    /// The DICOM file to write; of several pictures the folder for `1.dcm`, `2.dcm` and so on. Of a slide the folder for its levels, `1.dcm` the
+    /// finest; of several slides the folder for such folders, `1`, `2` and so on.
+    #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
     /// What the pictures show; a radiograph is turned to grey.
     #[arg(long, value_enum, default_value = "radiograph")]
@@ -683,6 +686,9 @@ pub struct WrapArgs {
     /// Imager Pixel Spacing (0018,1164): millimetres between pixels at the detector. Makes it a DX image.
     #[arg(long, value_name = "MM", value_parser = millimetres)]
     pub imager_pixel_spacing: Option<f64>,
+    /// Micrometres between pixels at the full resolution of a slide that does not tell it, or tells it wrongly.
+    #[arg(long, value_name = "UM", value_parser = micrometres)]
+    pub microns_per_pixel: Option<f64>,
 }
 
 /// What a picture shows.
@@ -694,6 +700,8 @@ pub enum PictureKind {
     Eye,
     /// Skin or anything else that is seen
     Skin,
+    /// A whole slide in the format of a scanner's maker
+    Slide,
 }
 
 /// A side of the body.
@@ -711,6 +719,15 @@ fn millimetres(text: &str) -> Result<f64, String> {
         Ok(number)
     } else {
         Err("a spacing lies above 0 and below 100 mm".into())
+    }
+}
+
+fn micrometres(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number > 0.0 && number < 100.0 {
+        Ok(number)
+    } else {
+        Err("a pixel of a slide is more than 0 and less than 100 µm".into())
     }
 }
 

@@ -1,4 +1,6 @@
-//! `overread wrap`: pictures as DICOM images without any patient: a radiograph, or photographs that are one study.
+//! `overread wrap`: pictures as DICOM images without any patient: a radiograph, photographs that are one study, whole slides (`slide`).
+
+mod slide;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +20,15 @@ use crate::classify::now;
 use crate::cli::{PictureKind, PictureSide, WrapArgs};
 
 pub fn run(args: &WrapArgs) -> Result<ExitCode> {
-    let mut codec = children::hosts()?();
+    let hosts = children::hosts()?;
+    if args.kind == PictureKind::Slide {
+        slide::slides(args, &hosts)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.microns_per_pixel.is_some() {
+        bail!("--microns-per-pixel is for --kind slide alone");
+    }
+    let mut codec = hosts();
     match args.pictures.as_slice() {
         [picture] if args.kind == PictureKind::Radiograph => radiograph(args, picture, &mut codec)?,
         pictures => study(args, pictures, &mut codec)?,
@@ -34,7 +44,7 @@ fn radiograph(args: &WrapArgs, picture: &Path, codec: &mut CodecHost) -> Result<
         bail!("{} is DICOM already", place());
     }
     if matches!(opened, Opened::Slide(_)) {
-        bail!("{} is a whole slide, which classify reads as it is", place());
+        bail!("{} is a whole slide: classify reads it as it is, and --kind slide wraps it", place());
     }
     let grid = opened.decode(0, Resolution::Full, codec).with_context(place)?;
     let bytes = std::fs::read(picture).with_context(place)?;
@@ -78,7 +88,7 @@ fn study(args: &WrapArgs, pictures: &[PathBuf], codec: &mut CodecHost) -> Result
     }
     let kind = match args.kind {
         PictureKind::Radiograph => PhotographKind::Radiograph,
-        PictureKind::Skin => PhotographKind::Photograph,
+        PictureKind::Skin | PictureKind::Slide => PhotographKind::Photograph,
         PictureKind::Eye => PhotographKind::Eye(EyeDevice::ExternalCamera),
     };
     let mut contents = vec![];

@@ -1,4 +1,4 @@
-//! `OpenSlide`'s C library behind a safe interface: levels, properties and regions of a slide, and nothing else of it.
+//! `OpenSlide`'s C library behind a safe interface: levels, properties, colour profile and regions of a slide, and nothing else of it.
 //!
 //! The library is loaded at run time, so that a machine that reads no slides needs none. It parses hostile files in C: whoever calls
 //! this does so in a process of its own. Label and overview images, which may show a name, are not reachable through here.
@@ -22,6 +22,8 @@ struct Functions {
     level_downsample: unsafe extern "C" fn(Handle, i32) -> c_double,
     property: unsafe extern "C" fn(Handle, *const c_char) -> *const c_char,
     read_region: unsafe extern "C" fn(Handle, *mut u32, i64, i64, i32, i64, i64),
+    icc_profile_size: unsafe extern "C" fn(Handle) -> i64,
+    read_icc_profile: unsafe extern "C" fn(Handle, *mut c_void),
 }
 
 /// The library.
@@ -69,6 +71,8 @@ impl OpenSlide {
             level_downsample: function!("openslide_get_level_downsample"),
             property: function!("openslide_get_property_value"),
             read_region: function!("openslide_read_region"),
+            icc_profile_size: function!("openslide_get_icc_profile_size"),
+            read_icc_profile: function!("openslide_read_icc_profile"),
         };
         Ok(Self { functions, _library: library })
     }
@@ -138,6 +142,29 @@ impl Slide<'_> {
             (f.read_region)(self.handle, pixels.as_mut_ptr(), left, top, level, columns.into(), rows.into());
         }
         self.error().map_or_else(|| Ok(over_white(&pixels)), Err)
+    }
+
+    /// The ICC profile of its pixels; empty where it has none.
+    ///
+    /// # Errors
+    /// The slide is damaged there, or the profile is larger than `most` bytes.
+    pub fn icc_profile(&self, most: usize) -> Result<Vec<u8>, String> {
+        let f = &self.library.functions;
+        // SAFETY: the handle is open.
+        let size = unsafe { (f.icc_profile_size)(self.handle) };
+        if let Some(why) = self.error() {
+            return Err(why);
+        }
+        let size = usize::try_from(size).unwrap_or_default();
+        if size > most {
+            return Err(format!("a colour profile of {size} bytes"));
+        }
+        let mut profile = vec![0; size];
+        if size > 0 {
+            // SAFETY: the handle is open and the buffer holds as many bytes as the library said.
+            unsafe { (f.read_icc_profile)(self.handle, profile.as_mut_ptr().cast()) };
+        }
+        self.error().map_or(Ok(profile), Err)
     }
 
     fn error(&self) -> Option<String> {

@@ -105,6 +105,12 @@ codes! {
     UNSPECIFIED_CALCULATION = "112187", "DCM", "Unspecified method of calculation";
     /// PS3.3 §C.7.6.16.2.11.1: what a mapped value is a quantity of.
     QUANTITY = "246205007", "SCT", "Quantity";
+    /// CID 8123.
+    BRIGHTFIELD = "111744", "DCM", "Brightfield illumination";
+    /// CID 8122.
+    FULL_SPECTRUM = "414298005", "SCT", "Full Spectrum";
+    /// CID 8101.
+    MICROSCOPE_SLIDE = "433466003", "SCT", "Microscope slide";
     /// CID 7202.
     SOURCE_IMAGE = "121322", "DCM", "Source image for image processing operation";
     /// CID 100, where nothing closer is known.

@@ -57,9 +57,14 @@ pub(crate) fn put_pixels_u16(object: &mut InMemDicomObject, pixels: &[u16]) {
 
 /// Gives an object its file meta group: explicit VR little endian, our implementation class.
 pub(crate) fn into_file(object: InMemDicomObject) -> Result<DicomFile, WriteError> {
+    into_file_of(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+}
+
+/// The same with another transfer syntax.
+pub(crate) fn into_file_of(object: InMemDicomObject, syntax: &str) -> Result<DicomFile, WriteError> {
     let instance = instance_of(&object);
     let meta = FileMetaTableBuilder::new()
-        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        .transfer_syntax(syntax)
         .implementation_class_uid(derive("implementation", &[b"overread-dicom"]).as_str())
         .implementation_version_name(concat!("OVERREAD_", env!("CARGO_PKG_VERSION")));
     object.with_meta(meta).map_err(|e| WriteError::Meta { instance, source: Box::new(e) })

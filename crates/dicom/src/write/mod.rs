@@ -4,7 +4,7 @@
 //! the algorithm, [`stamp`] is its time; [`report`] makes the Comprehensive 3D SR, [`capture`] the
 //! secondary capture beside it, [`filing`] makes both at once, [`rejection`] withdraws those of an earlier version;
 //! [`parametric_map`] makes the map of a finding over a slide, with [`plane`] for where it lies and [`specimen`] for what it is of;
-//! [`wrap`] and [`ophthalmic`] turn a plain picture into a DICOM image, [`photograph`] the file of one. Below them:
+//! [`wrap`] and [`ophthalmic`] turn a plain picture into a DICOM image, [`photograph`] the file of one, [`slide`] a scanner's file into one a level. Below them:
 //! `object` (what those of a result share), [`codes`], [`anatomy`], `content` and `templates` (PS3.16), `modules` (PS3.3), `elements`, `text` and `charset` (PS3.5).
 //!
 //! Writers are strict: what cannot be said validly is an error, or is left out where the standard
@@ -26,6 +26,7 @@ pub mod photograph;
 pub mod plane;
 pub mod rejection;
 pub mod report;
+pub mod slide;
 pub mod source;
 pub mod specimen;
 pub mod stamp;
@@ -46,6 +47,7 @@ pub use photograph::{PhotographError, PhotographKind};
 pub use plane::SlidePlane;
 pub use rejection::{rejection_note, rejection_reference};
 pub use report::{Release, Report, VisualExplanation};
+pub use slide::{SlideError, SlideWrap, wrap_slide};
 pub use source::{InstanceReference, SourceContext, SourceImage};
 pub use specimen::LossyCompression;
 pub use stamp::Stamp;

@@ -13,6 +13,8 @@ use crate::read::{CodecFailure, ReadError};
 
 /// A description is a few lines; a slide has some ten levels.
 const DESCRIPTION_BYTES: u64 = 64 << 10;
+/// A scanner's colour profile is some hundred kilobytes.
+pub(super) const PROFILE_BYTES: usize = 16 << 20;
 
 /// Asks OpenSlide in a child process.
 pub(crate) struct SlideHost {
@@ -24,8 +26,18 @@ pub(crate) struct SlideHost {
 pub(super) struct Question {
     /// The slide.
     pub(super) path: std::path::PathBuf,
-    /// The part; its levels and the size of its pixels if none.
-    pub(super) region: Option<Region>,
+    pub(super) wanted: Wanted,
+}
+
+/// What of the slide.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) enum Wanted {
+    /// Its levels and the size of its pixels.
+    Description,
+    /// A part of it.
+    Region(Region),
+    /// Its colour profile.
+    IccProfile,
 }
 
 /// A part of a level, as `openslide_read_region` takes it.
@@ -40,7 +52,7 @@ pub(super) struct Region {
     pub(super) rows: u32,
 }
 
-/// The child's answer to a question without a region.
+/// The child's answer to [`Wanted::Description`].
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Description {
     /// Columns, rows and downsample of each level.
@@ -59,7 +71,7 @@ impl SlideHost {
     }
 
     pub(super) fn describe(&mut self, path: &Path) -> Result<Described, ReadError> {
-        let question = Question { path: path.to_owned(), region: None };
+        let question = Question { path: path.to_owned(), wanted: Wanted::Description };
         let bytes = self.ask(&question, |answer| answer.bytes <= DESCRIPTION_BYTES)?;
         let wrong = |why: String| ReadError::Slide { why };
         let told: Description = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
@@ -72,9 +84,14 @@ impl SlideHost {
         if levels.is_empty() || !levels.iter().all(plain) {
             return Err(wrong("its levels have sizes that cannot be meant".to_owned()));
         }
-        let side =
-            |(across, down): (f64, f64)| (across > 0.0 && down > 0.0).then(|| f64::midpoint(across, down));
-        Ok(Described { levels, microns_per_pixel: told.microns_per_pixel.and_then(side) })
+        let microns_per_pixel = told.microns_per_pixel.filter(|(across, down)| *across > 0.0 && *down > 0.0);
+        Ok(Described { levels, microns_per_pixel })
+    }
+
+    /// The colour profile; empty where there is none.
+    pub(super) fn icc_profile(&mut self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        let question = Question { path: path.to_owned(), wanted: Wanted::IccProfile };
+        self.ask(&question, |answer| answer.bytes <= PROFILE_BYTES as u64)
     }
 
     /// RGB of a part; `left` and `top` in pixels of the full resolution, `size` in those of the level.
@@ -87,7 +104,7 @@ impl SlideHost {
         size: GridSize,
     ) -> Result<Vec<u8>, ReadError> {
         let region = Region { level: level as u32, left, top, columns: size.columns, rows: size.rows };
-        let question = Question { path: path.to_owned(), region: Some(region) };
+        let question = Question { path: path.to_owned(), wanted: Wanted::Region(region) };
         let wanted = size.pixels() * 3;
         self.ask(&question, |a| (a.columns, a.rows, a.bytes) == (size.columns, size.rows, wanted))
     }

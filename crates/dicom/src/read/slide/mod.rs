@@ -30,7 +30,7 @@ const REGION_PIXELS: u64 = 64 << 20;
 /// A slide that was opened.
 pub struct Slide {
     levels: Vec<SlideLevel>,
-    microns_per_pixel: Option<f64>,
+    microns_per_pixel: Option<(f64, f64)>,
     source: SlideSource,
 }
 
@@ -59,7 +59,8 @@ pub struct SlideView<'slide> {
 /// What one level of a file is, as the library tells it.
 struct Described {
     levels: Vec<SlideLevel>,
-    microns_per_pixel: Option<f64>,
+    /// Across and down.
+    microns_per_pixel: Option<(f64, f64)>,
 }
 
 impl Slide {
@@ -69,7 +70,8 @@ impl Slide {
     /// None of them is a level of a slide, or one states sizes that cannot be meant.
     pub fn of_objects(files: Vec<DicomFile>) -> Result<Self, ReadError> {
         let pyramid = Pyramid::of(files)?;
-        let (levels, microns_per_pixel) = (pyramid.levels(), pyramid.microns_per_pixel());
+        let (levels, side) = (pyramid.levels(), pyramid.microns_per_pixel());
+        let microns_per_pixel = side.map(|side| (side, side));
         Ok(Self { levels, microns_per_pixel, source: SlideSource::Objects(pyramid) })
     }
 
@@ -88,8 +90,30 @@ impl Slide {
     }
 
     /// Side of a pixel of the full resolution in micrometres; none where the slide does not tell.
-    pub const fn microns_per_pixel(&self) -> Option<f64> {
+    pub fn microns_per_pixel(&self) -> Option<f64> {
+        self.microns_per_pixel.map(|(across, down)| f64::midpoint(across, down))
+    }
+
+    /// The same across and down, which may differ a little; of a slide of DICOM objects it is one number.
+    pub const fn microns_across_and_down(&self) -> Option<(f64, f64)> {
         self.microns_per_pixel
+    }
+
+    /// The ICC profile of a scanner maker's file; none where it has none, and of DICOM objects, of which it is not asked.
+    ///
+    /// # Errors
+    /// The file is damaged there, or the profile is larger than 16 MiB.
+    pub fn icc_profile(&self, host: &mut CodecHost) -> Result<Option<Vec<u8>>, ReadError> {
+        let SlideSource::File(path) = &self.source else { return Ok(None) };
+        let profile = slides(host)?.icc_profile(path)?;
+        Ok((!profile.is_empty()).then_some(profile))
+    }
+
+    /// Lossy Image Compression Method (0028,2114) of a scanner maker's file, and how far its finest level was compressed; none where it lost
+    /// nothing or does not tell, and of DICOM objects, whose headers do.
+    pub fn lossy_compression(&self) -> Option<(&'static str, f64)> {
+        let SlideSource::File(path) = &self.source else { return None };
+        sniff::lossy_compression(path)
     }
 
     /// The slide for one thread.
@@ -121,7 +145,7 @@ impl SlideView<'_> {
                 slides(self.host)?.region(path, level, full(left), full(top), size)?
             }
         };
-        let millimetres = self.slide.microns_per_pixel.map(|m| m * of.downsample / 1e3);
+        let millimetres = self.slide.microns_per_pixel().map(|m| m * of.downsample / 1e3);
         let spacing = millimetres.map(|mm| PixelSpacing { row_mm: mm, column_mm: mm });
         Ok(ImageGrid { spacing, ..ImageGrid::of_rgb(size, rgb) })
     }

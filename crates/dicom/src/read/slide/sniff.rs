@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use tiff::decoder::{ChunkType, Decoder, Limits};
+use tiff::tags::Tag;
+
 use crate::read::Header;
 
 /// Extensions of the formats that OpenSlide reads and nothing else has.
@@ -30,14 +33,34 @@ pub(crate) fn header(path: &Path) -> Header {
     header
 }
 
+/// Lossy Image Compression Method (0028,2114) and ratio of a TIFF's first picture; none where it lost nothing, or where it is not known.
+pub(super) fn lossy_compression(path: &Path) -> Option<(&'static str, f64)> {
+    let mut decoder = decoder(path)?;
+    let method = match decoder.get_tag_u32(Tag::Compression).ok()? {
+        7 => "ISO_10918_1",
+        // Aperio's two numbers and the registered one, of JPEG 2000.
+        33_003 | 33_005 | 34_712 => "ISO_15444_1",
+        _ => return None,
+    };
+    let bytes: u64 = decoder.get_tag_u64_vec(Tag::TileByteCounts).ok()?.iter().sum();
+    let (columns, rows) = decoder.dimensions().ok()?;
+    let samples = u64::from(columns) * u64::from(rows) * 3;
+    (bytes > 0 && bytes < samples).then(|| (method, samples as f64 / bytes as f64))
+}
+
 /// Size of a TIFF's first picture and whether it lies in tiles.
 fn layout(path: &Path) -> Option<((u32, u32), bool)> {
+    let mut decoder = decoder(path)?;
+    Some((decoder.dimensions().ok()?, decoder.get_chunk_type() == ChunkType::Tile))
+}
+
+/// Reads a TIFF's directories.
+fn decoder(path: &Path) -> Option<Decoder<BufReader<File>>> {
     // A directory that lies of its size must not take memory; the pixels are not asked for.
-    let mut limits = tiff::decoder::Limits::default();
+    let mut limits = Limits::default();
     limits.decoding_buffer_size = 1 << 20;
     limits.ifd_value_size = 64 << 20;
     limits.intermediate_buffer_size = 1 << 20;
     let file = BufReader::new(File::open(path).ok()?);
-    let mut decoder = tiff::decoder::Decoder::new(file).ok()?.with_limits(limits);
-    Some((decoder.dimensions().ok()?, decoder.get_chunk_type() == tiff::decoder::ChunkType::Tile))
+    Some(Decoder::new(file).ok()?.with_limits(limits))
 }

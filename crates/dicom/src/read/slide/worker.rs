@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use overread_openslide::{OpenSlide, Slide};
 use rustix::process::Resource;
 
-use super::foreign::{Description, Question, Region};
+use super::foreign::{Description, PROFILE_BYTES, Question, Region, Wanted};
 use crate::read::codec::wire::{Answer, Greeting};
 use crate::read::codec::worker::{allow_cpu, limit, pipes, refuse};
 
@@ -90,9 +90,10 @@ fn answer<'library>(
     }
     let Some((_, slide)) = open else { return Err("the slide was lost".to_owned()) };
     let head = Answer { ok: true, columns: 0, rows: 0, components: 3, width: 1, bytes: 0 };
-    let (head, bytes) = match question.region {
-        None => (head, serde_json::to_vec(&describe(slide)?).map_err(|e| e.to_string())?),
-        Some(Region { level, left, top, columns, rows }) => {
+    let (head, bytes) = match question.wanted {
+        Wanted::Description => (head, serde_json::to_vec(&describe(slide)?).map_err(|e| e.to_string())?),
+        Wanted::IccProfile => (head, slide.icc_profile(PROFILE_BYTES)?),
+        Wanted::Region(Region { level, left, top, columns, rows }) => {
             (Answer { columns, rows, ..head }, slide.rgb(level, left, top, columns, rows)?)
         }
     };
