@@ -39,7 +39,8 @@ ABOUT = {
         "data_licence": "CC-BY-4.0", "modalities": ["SM", "GM", "XC"], "body_parts": ["LUNG"],
         "statement": f"Tells which kind of tissue a tile from a lung resembles. {END}", "slides": {"tile_microns": 170, "calibrated_on": "tiles"}, "voi": "first-window-or-full-range",
         "changelog": {"1.1.0": "reads whole slides in tiles; the network is the same",
-                      "1.2.0": "a network for 160 x 160 pixels, trained longer: half the work a tile, and a slide's level of 1 micrometre a pixel will do"},
+                      "1.2.0": "a network for 160 x 160 pixels, trained longer: half the work a tile, and a slide's level of 1 micrometre a pixel will do",
+                      "1.2.1": "the same network; the card tells how its maps did in the deletion test"},
         "findings": {
             "adenocarcinoma": (SCT, "254626006", "Adenocarcinoma of lung", LUNG), "squamous": (SCT, "254634000", "Squamous cell carcinoma of lung", LUNG),
             "benign": (OURS, "BENIGN-LUNG", "Benign lung tissue", LUNG)}},

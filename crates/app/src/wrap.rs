@@ -2,7 +2,7 @@
 
 mod slide;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -21,17 +21,17 @@ use crate::cli::{PictureKind, PictureSide, WrapArgs};
 
 pub fn run(args: &WrapArgs) -> Result<ExitCode> {
     let hosts = children::hosts()?;
-    if args.kind == PictureKind::Slide {
-        slide::slides(args, &hosts)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if args.microns_per_pixel.is_some() {
+    if args.microns_per_pixel.is_some() && args.kind != PictureKind::Slide {
         bail!("--microns-per-pixel is for --kind slide alone");
     }
-    let mut codec = hosts();
-    match args.pictures.as_slice() {
-        [picture] if args.kind == PictureKind::Radiograph => radiograph(args, picture, &mut codec)?,
-        pictures => study(args, pictures, &mut codec)?,
+    match (args.kind, args.pictures.as_slice()) {
+        (PictureKind::Slide, _) => slide::slides(args, &hosts)?,
+        (PictureKind::Radiograph, [picture]) => radiograph(args, picture, &mut hosts())?,
+        (PictureKind::Radiograph, _) => study(args, PhotographKind::Radiograph, &mut hosts())?,
+        (PictureKind::Skin, _) => study(args, PhotographKind::Photograph, &mut hosts())?,
+        (PictureKind::Eye, _) => {
+            study(args, PhotographKind::Eye(EyeDevice::ExternalCamera), &mut hosts())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,7 +72,8 @@ fn radiograph(args: &WrapArgs, picture: &Path, codec: &mut CodecHost) -> Result<
 }
 
 /// Pictures of one study, in their order. The same pictures and sides are the same study.
-fn study(args: &WrapArgs, pictures: &[PathBuf], codec: &mut CodecHost) -> Result<()> {
+fn study(args: &WrapArgs, kind: PhotographKind, codec: &mut CodecHost) -> Result<()> {
+    let pictures = &args.pictures;
     if args.imager_pixel_spacing.is_some() {
         bail!("--imager-pixel-spacing is for one radiograph alone");
     }
@@ -86,11 +87,6 @@ fn study(args: &WrapArgs, pictures: &[PathBuf], codec: &mut CodecHost) -> Result
     if args.kind == PictureKind::Eye && sides == 0 {
         bail!("a picture of an eye needs its side: --laterality R, or one each such as R,L");
     }
-    let kind = match args.kind {
-        PictureKind::Radiograph => PhotographKind::Radiograph,
-        PictureKind::Skin | PictureKind::Slide => PhotographKind::Photograph,
-        PictureKind::Eye => PhotographKind::Eye(EyeDevice::ExternalCamera),
-    };
     let mut contents = vec![];
     let mut set = Sha256::new_with_prefix(format!("{kind:?} {:?}", args.body_part));
     for (index, picture) in pictures.iter().enumerate() {

@@ -4,8 +4,8 @@
 //! another. So what is large enough to be parted (a series, a slide) is parted; a single picture gets one session on all cores.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use overread_dicom::parallel::{self, Lost};
 use overread_dicom::read::CodecHost;
 use overread_infer::{Engine, InferError, Pack, Runtime};
 
@@ -41,35 +41,29 @@ impl Crew {
         parts: &[P],
         work: impl Fn(&mut CodecHost, &mut Engine, &P) -> Result<R, InferError> + Sync,
     ) -> Result<Vec<R>, InferError> {
-        let (next, work, runtime, pack) = (AtomicUsize::new(0), &work, &self.runtime, &self.pack);
-        let done = std::thread::scope(|scope| {
-            let next = &next;
-            let run = move |hand: &mut Hand| -> Result<Vec<(usize, R)>, InferError> {
-                let Hand { codec, engine } = hand;
-                let engine = match engine {
-                    Some(engine) => engine,
-                    None => engine.insert(Engine::new(runtime, Arc::clone(pack), 1)?),
-                };
-                let mut done = Vec::new();
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(part) = parts.get(index) else { return Ok(done) };
-                    match work(codec, engine, part) {
-                        Ok(result) => done.push((index, result)),
-                        Err(e) => {
-                            // The others take nothing more.
-                            next.store(parts.len(), Ordering::Relaxed);
-                            return Err(e);
-                        }
-                    }
-                }
+        let (runtime, pack) = (&self.runtime, &self.pack);
+        parallel::each(&mut self.hands, parts, |Hand { codec, engine }, part| {
+            let engine = match engine {
+                Some(engine) => engine,
+                None => engine.insert(Engine::new(runtime, Arc::clone(pack), 1)?),
             };
-            let threads: Vec<_> = self.hands.iter_mut().map(|hand| scope.spawn(move || run(hand))).collect();
-            let lost = |_| InferError::Preprocess("a thread that read a part of the study was lost".into());
-            threads.into_iter().map(|thread| thread.join().map_err(lost)?).collect::<Result<Vec<_>, _>>()
-        })?;
-        let mut done: Vec<(usize, R)> = done.into_iter().flatten().collect();
-        done.sort_by_key(|(index, _)| *index);
-        Ok(done.into_iter().map(|(_, result)| result).collect())
+            Ok(work(codec, engine, part)?)
+        })
+        .map_err(|Failed(e)| e)
+    }
+}
+
+/// Why a part was not read.
+struct Failed(InferError);
+
+impl From<InferError> for Failed {
+    fn from(e: InferError) -> Self {
+        Self(e)
+    }
+}
+
+impl From<Lost> for Failed {
+    fn from(_: Lost) -> Self {
+        Self(InferError::Preprocess("a thread that read a part of the study was lost".into()))
     }
 }

@@ -21,6 +21,7 @@ use super::identity::derive;
 use super::specimen::LossyCompression;
 use super::text::decimal_string;
 use super::{WrapHeader, WriteError};
+use crate::parallel::Lost;
 use crate::read::{self, CodecHost, Limits, Opened, ReadError, Slide};
 use image::{JPEG, LevelImage};
 use levels::Level;
@@ -77,11 +78,8 @@ pub enum SlideError {
         source: ::image::ImageError,
     },
     /// A thread is gone.
-    #[error("a thread that read level {level} was lost")]
-    Lost {
-        /// Which level, from 1, the finest.
-        level: u32,
-    },
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// A file that nobody would take.
     #[error(
         "level {level} of {columns} × {rows} pixels would take {bytes} bytes, and a file may have {limit}: export the slide at half its magnification"

@@ -1,12 +1,11 @@
 //! Tiles of a level as JPEG, by several threads.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use overread_domain::{GridSize, Samples};
 
 use super::{SlideError, TILE};
+use crate::parallel;
 use crate::read::{CodecHost, ReadError, Slide, SlideView};
 
 /// Quality as libjpeg counts it. Colours have the resolution of the picture (4:4:4): what a stain shows, it shows in colour.
@@ -33,31 +32,7 @@ impl Tiles<'_> {
         wanted: &[u64],
         hosts: &mut [CodecHost],
     ) -> Result<Vec<Vec<u8>>, SlideError> {
-        let next = AtomicUsize::new(0);
-        let run = |host: &mut CodecHost| -> Result<Vec<(usize, Vec<u8>)>, SlideError> {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(tile) = wanted.get(index) else { return Ok(done) };
-                match self.jpeg(host, *tile) {
-                    Ok(jpeg) => done.push((index, jpeg)),
-                    Err(e) => {
-                        // The others take nothing more.
-                        next.store(wanted.len(), Ordering::Relaxed);
-                        return Err(e);
-                    }
-                }
-            }
-        };
-        let run = &run;
-        let parts = std::thread::scope(|scope| {
-            let threads: Vec<_> = hosts.iter_mut().map(|host| scope.spawn(move || run(host))).collect();
-            let lost = |_| SlideError::Lost { level: self.number };
-            threads.into_iter().map(|thread| thread.join().map_err(lost)?).collect::<Result<Vec<_>, _>>()
-        })?;
-        let mut done: Vec<(usize, Vec<u8>)> = parts.into_iter().flatten().collect();
-        done.sort_by_key(|(index, _)| *index);
-        Ok(done.into_iter().map(|(_, jpeg)| jpeg).collect())
+        parallel::each(hosts, wanted, |host, tile| self.jpeg(host, *tile))
     }
 
     fn jpeg(&self, host: &mut CodecHost, tile: u64) -> Result<Vec<u8>, SlideError> {
