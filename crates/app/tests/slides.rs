@@ -14,6 +14,13 @@ const PLAN: &str = ". 60 120 . .\n. 200 90 60 .\n. . . . .\n60 . . . 150";
 /// Side of a tile in micrometres: half a micrometre a pixel.
 const MICRONS: &str = "100";
 
+/// Draws a slide as a scanner's maker writes it: `ndpi`, `scn` or `mrxs`.
+fn scanned(folder: &Path, kind: &str) -> PathBuf {
+    let out = folder.join(format!("drawn.{kind}"));
+    peer("draw_scanner.py", &[Path::new(kind), &out, Path::new(MICRONS), Path::new(PLAN)]);
+    out
+}
+
 /// Draws a slide: `full`, `sparse` or `tiff`, and what is wrong with it.
 fn slide(folder: &Path, kind: &str, microns: &str, plan: &str, wrong: &str) -> PathBuf {
     let out = folder.join(if kind == "tiff" { "slide.svs" } else { kind });
@@ -80,6 +87,33 @@ fn tiles_lie_where_they_were_drawn_whatever_the_format() {
         let regions: Vec<&Value> = keys.iter().map(|k| &k["region"]).collect();
         assert_eq!(regions, [&json!([200, 200, 200, 200]), &json!([800, 600, 200, 160])], "{kind}");
         assert_eq!(answer["warnings"], json!([]));
+    }
+}
+
+#[test]
+fn slides_of_several_makers_in_one_folder_say_the_same() {
+    let (slides, packs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for kind in ["ndpi", "scn", "mrxs"] {
+        scanned(slides.path(), kind);
+    }
+    // The parts of an MRXS, in the folder of its name, are no studies.
+    assert!(slides.path().join("drawn/Data0000.dat").exists());
+    let answers = classified(&pack(packs.path(), "slides"), slides.path(), &[]);
+    assert_eq!(answers.len(), 3, "{answers:?}");
+    for answer in answers {
+        let kind = answer["source"].as_str().unwrap();
+        assert_eq!(answer["status"], "classified", "{kind}: {answer}");
+        let result = &answer["results"][0];
+        assert_eq!(result["slides"][0]["read_at_microns_per_pixel"], 2.0, "{kind}");
+        let map = &result["explanations"][0];
+        // The glass of the SCN reaches beyond what was scanned, by a tile to the right and below.
+        let across = if kind.ends_with(".scn") { 6 } else { 5 };
+        assert_eq!(map["grid"][0], across, "{kind}");
+        let cells: Vec<f64> = map["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        let drawn = cells.chunks(across).take(4).flat_map(|row| &row[..5]);
+        for (cell, (got, wanted)) in drawn.zip(expected()).enumerate() {
+            assert!((got - wanted).abs() < 0.01, "{kind}, cell {cell}: {got} instead of {wanted}");
+        }
     }
 }
 

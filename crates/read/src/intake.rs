@@ -1,9 +1,9 @@
 //! Studies among files: DICOM files by their Study Instance UID, each photograph its own study.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use overread_dicom::read::{self, Header, Limits, Opened, is_whole_slide};
+use overread_dicom::read::{self, Header, Limits, Opened, is_whole_slide, slide_parts};
 use overread_domain::{PlaneGeometry, Sex, Uid, sentence};
 use sha2::{Digest, Sha256};
 
@@ -194,10 +194,11 @@ fn uid_of(hash: Sha256) -> Uid {
 pub type Found = Result<PathBuf, (PathBuf, String)>;
 
 /// The files of paths and of the folders among them, in the order of their names; what is no image by its name is left out
-/// of folders.
+/// of folders. What is a part of a slide beside it is left out everywhere.
 pub fn files(paths: &[PathBuf]) -> Vec<Found> {
     let mut found = Vec::new();
-    for path in paths {
+    let parts = parts_of_slides(paths);
+    for path in paths.iter().filter(|path| !parts.contains(*path)) {
         if path.is_dir() { walk(path, &mut found) } else { found.push(Ok(path.clone())) }
     }
     found
@@ -213,13 +214,21 @@ fn walk(folder: &Path, found: &mut Vec<Found>) {
     };
     let mut entries: Vec<PathBuf> = entries.filter_map(Result::ok).map(|e| e.path()).collect();
     entries.sort();
+    let parts = parts_of_slides(&entries);
     for path in entries {
+        if parts.contains(&path) {
+            continue;
+        }
         if path.is_dir() && !path.is_symlink() {
             walk(&path, found);
         } else if !path.is_dir() && !is_beside_the_point(&path) {
             found.push(Ok(path));
         }
     }
+}
+
+fn parts_of_slides(paths: &[PathBuf]) -> HashSet<PathBuf> {
+    paths.iter().flat_map(|path| slide_parts(path)).collect()
 }
 
 fn is_beside_the_point(path: &Path) -> bool {

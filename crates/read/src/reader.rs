@@ -110,7 +110,7 @@ pub struct Reading {
     pub key_frames: Vec<Vec<KeyFrame>>,
     /// One a finding that has a map.
     pub explanations: Vec<FrameExplanation>,
-    /// What was looked at.
+    /// What became of each frame: first those that the program was not made for, then those for which others were chosen, then the chosen.
     pub frames: Vec<FrameOutcome>,
     /// The whole slides that were read, tile by tile.
     pub slides: Vec<SlideMap>,

@@ -106,8 +106,10 @@ impl Arrangement {
             if let Some(beyond) = chosen.does_not_cover(&stack, step) {
                 self.unseen.push(beyond);
             }
-            let message =
-                format!("the {} slices of another series of the study are read", chosen.slices.len());
+            let message = format!(
+                "another series of the study was chosen; number of its slices: {}",
+                chosen.slices.len()
+            );
             self.leave_out(stack.frames(), "other-series", &message);
         }
         if !repeated.is_empty() {

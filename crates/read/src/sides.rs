@@ -74,10 +74,8 @@ pub(crate) fn conclude(reading: &mut Reading) {
     let groups = reading.sides.groups().len();
     let findings = (0..groups).map(|group| answer(reading, &pack, group)).collect::<Vec<_>>();
     if reading.not_assessed.is_none() && findings.iter().all(Result::is_err) {
-        // The refusals of frames that were run weigh more than those by header.
-        let of_run = reading.frames.iter().find(|f| !f.logits.is_empty());
-        let any = of_run.or(reading.frames.first());
-        reading.not_assessed = any.and_then(|f| f.refused.clone());
+        let frames: Vec<&FrameOutcome> = reading.frames.iter().collect();
+        reading.not_assessed = weightiest(&frames).and_then(|f| f.refused.clone());
     }
     (reading.findings, reading.key_frames) = (vec![], vec![]);
     for (findings, side) in findings.into_iter().zip(reading.sides.groups().to_vec()) {
@@ -96,6 +94,12 @@ pub(crate) fn conclude(reading: &mut Reading) {
     not_beside_the_unsaid(reading, pack.manifest.findings.len());
 }
 
+/// The frame whose refusal tells best why there is no answer. Why the program ran and did not answer weighs more than why it did not run, and
+/// why the frames that it chose were not run more than why it did not choose others, which stand before them.
+fn weightiest<'a>(frames: &[&'a FrameOutcome]) -> Option<&'a FrameOutcome> {
+    frames.iter().find(|f| !f.logits.is_empty()).or(frames.last()).copied()
+}
+
 type Answered = Vec<(Finding, Vec<KeyFrame>)>;
 
 /// The findings of a group; else why it has none.
@@ -104,9 +108,7 @@ fn answer(reading: &Reading, pack: &Pack, group: usize) -> Result<Answered, Opti
     let shown: Vec<&FrameOutcome> = reading.frames.iter().filter(|f| own(&f.frame)).collect();
     let counted: Vec<&FrameOutcome> = shown.iter().copied().filter(|f| f.refused.is_none()).collect();
     if counted.is_empty() {
-        // Why the program ran and did not answer weighs more than why it did not run.
-        let why = shown.iter().find(|f| !f.logits.is_empty()).or(shown.first());
-        return Err(why.map_or_else(|| Some(undecodable()), |f| f.refused.clone()));
+        return Err(weightiest(&shown).map_or_else(|| Some(undecodable()), |f| f.refused.clone()));
     }
     // What was not seen cannot be ruled out: `absent` needs every frame of the side, and nothing amiss that may be of any.
     let elsewhere = reading
@@ -147,5 +149,28 @@ fn not_beside_the_unsaid(reading: &mut Reading, labels: usize) {
         if finding.decision == Decision::Absent && unsaid[index % labels].decision != Decision::Absent {
             finding.decision = Decision::Indeterminate;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(image: usize, code: &str) -> FrameOutcome {
+        let why = NotAssessed { code: code.into(), message: code.into() };
+        FrameOutcome::refused(FrameRef { image, frame: 0 }, why)
+    }
+
+    #[test]
+    fn what_was_chosen_and_refused_weighs_more_than_what_was_not_chosen() {
+        let mut frames = [refused(0, "localiser"), refused(1, "other-series"), refused(2, "image-too-small")];
+        let reason = |frames: &[FrameOutcome]| {
+            let frames: Vec<&FrameOutcome> = frames.iter().collect();
+            weightiest(&frames).and_then(|f| f.refused.clone()).map(|why| why.code)
+        };
+        assert_eq!(reason(&frames).as_deref(), Some("image-too-small"));
+        frames[1] = FrameOutcome { logits: vec![0.5], ..refused(1, "out-of-distribution") };
+        assert_eq!(reason(&frames).as_deref(), Some("out-of-distribution"));
+        assert_eq!(reason(&[]), None);
     }
 }

@@ -81,14 +81,18 @@ fn check(path: &Path) -> Result<()> {
     }
 }
 
-/// A hash of the file, and of the files in the folder of its name, where MRXS has its pixels.
+/// A hash of the file, and of the others that hold a part of the slide.
 fn content(path: &Path) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut files = vec![path.to_owned()];
-    if let Ok(beside) = std::fs::read_dir(path.with_extension("")) {
-        let mut found = beside.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
-        found.sort();
-        files.extend(found.into_iter().filter(|path| path.is_file()));
+    for part in read::slide_parts(path) {
+        if part.is_file() {
+            files.push(part);
+        } else if let Ok(folder) = std::fs::read_dir(&part) {
+            let mut found = folder.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
+            found.sort();
+            files.extend(found.into_iter().filter(|path| path.is_file()));
+        }
     }
     for file in files {
         std::io::copy(&mut File::open(file)?, &mut hash)?;

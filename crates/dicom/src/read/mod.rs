@@ -55,7 +55,9 @@ pub use patient::PatientMark;
 pub use photo::PhotoFile;
 pub use raw::{FrameBytes, NativeForm, PixelElementInfo, is_decodable};
 pub use same::same_data_set;
-pub use slide::{Slide, SlideLevel, SlideView, is_slide_label, is_whole_slide, slide_worker_main};
+pub use slide::{
+    Slide, SlideLevel, SlideView, is_slide_label, is_whole_slide, slide_parts, slide_worker_main,
+};
 pub use syntax::is_jpeg_2000;
 pub use tolerance::Tolerance;
 

@@ -66,6 +66,19 @@ impl Shrunk {
         }
     }
 
+    /// So many cells along a side joined to one, as their mean.
+    fn joined(&self, side: u32) -> Self {
+        let size = GridSize::new(self.size.columns.div_ceil(side), self.size.rows.div_ceil(side));
+        let mut sums = Sums::new(size, f64::from(side));
+        for (row, y) in self.rgb.chunks_exact(self.size.columns as usize * 3).zip(0..) {
+            for (cell, x) in row.chunks_exact(3).zip(0..) {
+                let place = (y / side * size.columns + x / side) as usize;
+                sums.count(place, cell.iter().copied());
+            }
+        }
+        Self { size, cell: self.cell * f64::from(side), rgb: sums.means() }
+    }
+
     /// As bytes, three a cell.
     pub fn bytes(&self) -> Vec<u8> {
         self.rgb.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect()
@@ -130,18 +143,24 @@ impl Sums {
     }
 
     fn add(&mut self, rgb: &[u8], part: GridSize, left: u32, top: u32) {
-        let place = |n: u32, most: u32| ((f64::from(n) / self.cell) as u32).min(most - 1) as usize;
-        let columns: Vec<usize> = (left..left + part.columns).map(|x| place(x, self.size.columns)).collect();
+        let columns: Vec<usize> =
+            (left..left + part.columns).map(|x| self.along(x, self.size.columns)).collect();
         for (row, y) in rgb.chunks_exact(part.columns as usize * 3).zip(top..) {
-            let start = place(y, self.size.rows) * self.size.columns as usize;
+            let start = self.along(y, self.size.rows) * self.size.columns as usize;
             for (pixel, column) in row.chunks_exact(3).zip(&columns) {
-                let sum = &mut self.sums[start + column];
-                for (s, v) in sum.iter_mut().zip(pixel) {
-                    *s += f32::from(*v);
-                }
-                self.counts[start + column] += 1.0;
+                self.count(start + column, pixel.iter().map(|v| f32::from(*v)));
             }
         }
+    }
+
+    fn count(&mut self, cell: usize, rgb: impl Iterator<Item = f32>) {
+        self.sums[cell].iter_mut().zip(rgb).for_each(|(sum, value)| *sum += value);
+        self.counts[cell] += 1.0;
+    }
+
+    /// The cell along a side in which a pixel lies.
+    fn along(&self, pixel: u32, cells: u32) -> usize {
+        ((f64::from(pixel) / self.cell) as u32).min(cells - 1) as usize
     }
 
     /// The mean of each cell. What could not be read is grey, which counts as tissue: its tiles are tried, and missed if they are lost.
@@ -151,8 +170,10 @@ impl Sums {
     }
 }
 
-/// The tiles with tissue, row by row.
+/// The tiles with tissue, row by row. The mask's cells are an eighth of a tile, or a cell of the slide where that is larger, however small those
+/// are: the noise of single pixels has colour where glass has none.
 pub fn tiles(shrunk: &Shrunk, plan: &Plan) -> Vec<(u32, u32)> {
+    let shrunk = shrunk.joined((plan.side / CELLS / shrunk.cell).max(1.0) as u32);
     let tissue: Vec<bool> = shrunk.rgb.chunks_exact(3).map(is_tissue).collect();
     let across = shrunk.size.columns as usize;
     let share = |column: u32, row: u32| {
@@ -204,6 +225,23 @@ mod tests {
         sums.add(&block([0, 10, 20, 30]), GridSize::new(2, 2), 0, 0);
         sums.add(&block([100, 100, 200, 200]), GridSize::new(2, 2), 2, 0);
         assert_eq!(sums.means(), [15.0, 0.0, 255.0, 150.0, 0.0, 255.0]);
+    }
+
+    #[test]
+    fn noise_of_single_cells_is_glass() {
+        let plan =
+            Plan { level: 0, downsample: 1.0, size: GridSize::new(64, 64), side: 64.0, columns: 1, rows: 1 };
+        // Every cell has a colour of its own, and all together have none.
+        let colours = [[250.0, 235.0, 235.0], [235.0, 250.0, 235.0], [235.0, 235.0, 250.0]];
+        let rgb = (0..64 * 64).flat_map(|n| colours[n % 3]).collect();
+        let mut shrunk = Shrunk { size: GridSize::new(64, 64), cell: 1.0, rgb };
+        assert_eq!(tiles(&shrunk, &plan), []);
+        shrunk
+            .rgb
+            .chunks_exact_mut(3)
+            .step_by(2)
+            .for_each(|cell| cell.copy_from_slice(&[230.0, 190.0, 215.0]));
+        assert_eq!(tiles(&shrunk, &plan), [(0, 0)]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use overread_domain::{GridSize, ImageGrid, PixelSpacing};
 
 pub(crate) use foreign::SlideHost;
+pub use sniff::slide_parts;
 pub(crate) use sniff::{header, is_slide};
 pub use tiled::{is_slide_label, is_whole_slide};
 pub use worker::slide_worker_main;

@@ -1,8 +1,8 @@
 //! Which files are slides of a scanner's maker: told by name and by how a TIFF is laid out, before any library looks at them.
 
 use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use tiff::decoder::{ChunkType, Decoder, Limits};
 use tiff::tags::Tag;
@@ -13,6 +13,10 @@ use crate::read::Header;
 const SLIDES: [&str; 9] = ["svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide", "czi"];
 /// A tiled TIFF with a side longer than this is a slide; a smaller one may be a photograph.
 const PHOTOGRAPH: u32 = 8192;
+/// A key file has some hundred lines.
+const KEYS: u64 = 1 << 20;
+/// Its keys that name files: `ImageFile(1,0)` and the like.
+const FILE_KEYS: [&str; 4] = ["ImageFile", "MapFile", "MacroImage", "OptimisationFile"];
 
 /// Whether a file is a slide.
 pub(crate) fn is_slide(path: &Path, head: &[u8]) -> bool {
@@ -23,6 +27,28 @@ pub(crate) fn is_slide(path: &Path, head: &[u8]) -> bool {
     let big = matches!(head, [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..]);
     let tiff = big || matches!(head, [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..]);
     tiff && layout(path).is_some_and(|(size, tiled)| tiled && (big || size.0.max(size.1) > PHOTOGRAPH))
+}
+
+/// Files and folders that hold the rest of a slide of several files, by its name: the folder of its name (MRXS), or what it lists (VMS, VMU).
+/// They are no images for themselves, though they may look like some. Not all of them need be there.
+pub fn slide_parts(slide: &Path) -> Vec<PathBuf> {
+    match slide.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase().as_str() {
+        "mrxs" => vec![slide.with_extension("")],
+        "vms" | "vmu" => listed(slide).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// The files that Hamamatsu's key file lists, `key=name` line by line.
+fn listed(keys: &Path) -> Option<Vec<PathBuf>> {
+    let mut text = Vec::new();
+    File::open(keys).ok()?.take(KEYS).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let files = pairs.filter(|(key, _)| FILE_KEYS.iter().any(|start| key.trim().starts_with(start)));
+    let names = files.map(|(_, name)| name.trim());
+    let plain = |name: &&str| !name.is_empty() && !name.contains(['/', '\\']);
+    Some(names.filter(plain).map(|name| keys.with_file_name(name)).collect())
 }
 
 /// What is known of a slide before it is opened. Its size is that of a TIFF's first picture, 0 for other formats.
@@ -63,4 +89,24 @@ fn decoder(path: &Path) -> Option<Decoder<BufReader<File>>> {
     limits.intermediate_buffer_size = 1 << 20;
     let file = BufReader::new(File::open(path).ok()?);
     Some(Decoder::new(file).ok()?.with_limits(limits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slide_of_several_files_names_its_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(
+            at("a.vms"),
+            "[Virtual Microscope Specimen]\nNoLayers=1\nImageFile=a.jpg\r\nImageFile(1,0)=a(1,0).jpg\nMapFile=../b.jpg\nEmpty=\n",
+        )
+        .unwrap();
+        assert_eq!(slide_parts(&at("a.vms")), [at("a.jpg"), at("a(1,0).jpg")]);
+        assert_eq!(slide_parts(&at("b.x.MRXS")), [at("b.x")]);
+        assert_eq!(slide_parts(&at("c.svs")), Vec::<PathBuf>::new());
+        assert_eq!(slide_parts(&at("gone.vms")), Vec::<PathBuf>::new());
+    }
 }
