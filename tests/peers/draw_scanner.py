@@ -75,7 +75,7 @@ def mrxs(out, microns, full):
     folder.mkdir()
     out.write_bytes(jpeg(full[::8, ::8]))
     data, pages = bytearray(b"01.02" + identity.encode()), []
-    for number, (level, step) in enumerate(levels(full)):
+    for level, step in levels(full):
         pictures = []
         for y in range(0, down, step):
             for x in range(0, across, step):

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A thread that panicked.
 #[derive(Debug, thiserror::Error)]
-#[error("a thread that did a part of the work was lost")]
+#[error("a thread that did a part of the work was lost; try again, and report it if it is lost again")]
 pub struct Lost;
 
 /// Does `work` on each part, the next part by the next of `hands` that is free, and gives what came of them in the order of the parts.

@@ -63,7 +63,7 @@ impl From<InferError> for Failed {
 }
 
 impl From<Lost> for Failed {
-    fn from(_: Lost) -> Self {
-        Self(InferError::Preprocess("a thread that read a part of the study was lost".into()))
+    fn from(lost: Lost) -> Self {
+        Self(InferError::Preprocess(lost.to_string()))
     }
 }

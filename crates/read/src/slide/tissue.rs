@@ -170,8 +170,8 @@ impl Sums {
     }
 }
 
-/// The tiles with tissue, row by row. The mask's cells are an eighth of a tile, or a cell of the slide where that is larger, however small those
-/// are: the noise of single pixels has colour where glass has none.
+/// The tiles with tissue, row by row. Cells that are much smaller than an eighth of a tile are joined first: the noise of single pixels has
+/// colour where glass has none.
 pub fn tiles(shrunk: &Shrunk, plan: &Plan) -> Vec<(u32, u32)> {
     let shrunk = shrunk.joined((plan.side / CELLS / shrunk.cell).max(1.0) as u32);
     let tissue: Vec<bool> = shrunk.rgb.chunks_exact(3).map(is_tissue).collect();

@@ -15,13 +15,12 @@ const SLIDES: [&str; 9] = ["svs", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "s
 const PHOTOGRAPH: u32 = 8192;
 /// A key file has some hundred lines.
 const KEYS: u64 = 1 << 20;
-/// Its keys that name files: `ImageFile(1,0)` and the like.
-const FILE_KEYS: [&str; 4] = ["ImageFile", "MapFile", "MacroImage", "OptimisationFile"];
+/// Extensions of the files that it lists.
+const LISTED: [&str; 4] = ["jpg", "jpeg", "opt", "ngr"];
 
 /// Whether a file is a slide.
 pub(crate) fn is_slide(path: &Path, head: &[u8]) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if SLIDES.contains(&extension.as_str()) {
+    if SLIDES.contains(&extension(path).as_str()) {
         return true;
     }
     let big = matches!(head, [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..]);
@@ -29,11 +28,15 @@ pub(crate) fn is_slide(path: &Path, head: &[u8]) -> bool {
     tiff && layout(path).is_some_and(|(size, tiled)| tiled && (big || size.0.max(size.1) > PHOTOGRAPH))
 }
 
-/// Files and folders that hold the rest of a slide of several files, by its name: the folder of its name (MRXS), or what it lists (VMS, VMU).
-/// They are no images for themselves, though they may look like some. Not all of them need be there.
+/// Files and folders that hold the rest of a slide of several files: the folder of its name (MRXS), or the pictures that it lists (VMS, VMU).
+/// They are no images for themselves, though they may look like some. A name alone hides nothing else: the folder must be a slide's, and what
+/// is listed must have the name of what these formats list. Not all of it need be there.
 pub fn slide_parts(slide: &Path) -> Vec<PathBuf> {
-    match slide.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase().as_str() {
-        "mrxs" => vec![slide.with_extension("")],
+    match extension(slide).as_str() {
+        "mrxs" => {
+            let folder = slide.with_extension("");
+            if folder.join("Slidedat.ini").is_file() { vec![folder] } else { Vec::new() }
+        }
         "vms" | "vmu" => listed(slide).unwrap_or_default(),
         _ => Vec::new(),
     }
@@ -44,11 +47,15 @@ fn listed(keys: &Path) -> Option<Vec<PathBuf>> {
     let mut text = Vec::new();
     File::open(keys).ok()?.take(KEYS).read_to_end(&mut text).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    let files = pairs.filter(|(key, _)| FILE_KEYS.iter().any(|start| key.trim().starts_with(start)));
-    let names = files.map(|(_, name)| name.trim());
-    let plain = |name: &&str| !name.is_empty() && !name.contains(['/', '\\']);
-    Some(names.filter(plain).map(|name| keys.with_file_name(name)).collect())
+    let names = text.lines().filter_map(|line| Some(line.split_once('=')?.1.trim()));
+    let plain = |name: &&str| !name.contains(['/', '\\']);
+    let files = names.filter(plain).map(|name| keys.with_file_name(name));
+    Some(files.filter(|path| LISTED.contains(&extension(path).as_str())).collect())
+}
+
+/// Extension in lower case; empty where there is none.
+fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
 /// What is known of a slide before it is opened. Its size is that of a TIFF's first picture, 0 for other formats.
@@ -99,12 +106,13 @@ mod tests {
     fn a_slide_of_several_files_names_its_parts() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        std::fs::write(
-            at("a.vms"),
-            "[Virtual Microscope Specimen]\nNoLayers=1\nImageFile=a.jpg\r\nImageFile(1,0)=a(1,0).jpg\nMapFile=../b.jpg\nEmpty=\n",
-        )
-        .unwrap();
+        let keys = "[Virtual Microscope Specimen]\nNoLayers=1\nImageFile=a.jpg\r\nImageFile(1,0)=a(1,0).jpg\nMapFile=../b.jpg\nMacroImage=\n\
+            OptimisationFile=ct.dcm\n";
+        std::fs::write(at("a.vms"), keys).unwrap();
         assert_eq!(slide_parts(&at("a.vms")), [at("a.jpg"), at("a(1,0).jpg")]);
+        std::fs::create_dir(at("b.x")).unwrap();
+        assert_eq!(slide_parts(&at("b.x.MRXS")), Vec::<PathBuf>::new(), "any folder of that name");
+        std::fs::write(at("b.x").join("Slidedat.ini"), "").unwrap();
         assert_eq!(slide_parts(&at("b.x.MRXS")), [at("b.x")]);
         assert_eq!(slide_parts(&at("c.svs")), Vec::<PathBuf>::new());
         assert_eq!(slide_parts(&at("gone.vms")), Vec::<PathBuf>::new());
